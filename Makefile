@@ -1,0 +1,48 @@
+# Everything a newcomer needs: `make demo` and `make test`. Needs Python 3.11 or newer; sets the rest up in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PLUGINS := $(wildcard plugins/*)
+PACKAGES := pyproject.toml $(wildcard plugins/*/pyproject.toml)
+
+.PHONY: demo test check strangers bench clean
+
+demo: $(VENV)/.run ## a conversation with tools, on the bundled simulator
+	$(BIN)/convaid demo
+
+test: $(VENV)/.test ## the tests
+	$(BIN)/pytest -n auto
+
+check: $(VENV)/.check strangers test ## the tests with the official SDKs, lint, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy convaid $(wildcard plugins/*/*.py)
+
+strangers: $(VENV)/.test ## install the official SDKs, for the tests that let them talk to the simulator
+	$(BIN)/pip install --quiet -e '.[strangers]'
+	npm install --prefix tests/strangers/js --no-audit --no-fund --silent
+
+bench: $(VENV)/.test strangers ## measure convaid and the official SDK side by side
+	$(BIN)/python benchmarks/run.py
+
+clean: ## forget the environment
+	rm -rf $(VENV)
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'convaid needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Each plugin is a package of its own, installed as its users would.
+$(VENV)/.run: $(VENV)/bin/pip $(PACKAGES)
+	$(BIN)/pip install --quiet -e . $(PLUGINS:%=-e ./%)
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(BIN)/pip install --quiet -e '.[test]'
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	$(BIN)/pip install --quiet -e '.[check]'
+	@touch $@

@@ -1,0 +1,33 @@
+"""convaid holds conversations with ElevenLabs agents and runs the client tools that they call.
+
+What a plugin needs is here: `tool`, `hookimpl`, `ToolContext`, `ToolError`. They are imported when they are first asked
+for, so that ``import convaid`` costs nothing where they are not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convaid.errors import ToolError
+    from convaid.plugins.hookspecs import hookimpl
+    from convaid.plugins.tool import ToolContext, tool
+
+__version__ = "0.1.0"
+
+__all__ = ["ToolContext", "ToolError", "hookimpl", "tool"]
+
+_HOMES = {
+    "ToolContext": "convaid.plugins.tool",
+    "ToolError": "convaid.errors",
+    "hookimpl": "convaid.plugins.hookspecs",
+    "tool": "convaid.plugins.tool",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value

@@ -1,0 +1,5 @@
+"""``python -m convaid`` is ``convaid``."""
+
+from convaid.cli import main
+
+main()

@@ -1,0 +1,227 @@
+"""One answer for every tool call, in time, whatever the tool does (floor 5)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from logging import Logger
+
+import attrs
+import trio
+from attrs import frozen
+from outcome import Outcome
+
+from convaid.calls.results import cut_text
+from convaid.calls.room import Room
+from convaid.calls.run import Ending, Run, perform
+from convaid.config.model import ToolConfig, ToolsConfig
+from convaid.events import Event, ToolAnswer
+from convaid.plugins.loading import Plugin, Plugins
+from convaid.plugins.tool import Tool, ToolContext
+from convaid.protocol.from_agent import ClientToolCall
+from convaid.structuring import nearest
+
+__all__ = ["ToolCalls", "open_tool_calls"]
+
+logger = logging.getLogger(__name__)
+
+REACTION_LIMIT = 0.5  # seconds for a tool that was given up to end, before the log says where it is
+NAME_LENGTH = 80  # characters of an unknown tool's name that an answer repeats
+
+
+@frozen(eq=False)
+class _Offer:
+    """A tool, whose it is, and its limits."""
+
+    tool: Tool
+    plugin: Plugin
+    room: Room | None
+    time_limit: float
+    places: trio.Semaphore
+    log: Logger
+
+
+class ToolCalls:
+    """Runs the tools of all plugins, for all conversations. Made by `open_tool_calls`."""
+
+    def __init__(self, plugins: Plugins, config: ToolsConfig) -> None:
+        self._config = config
+        self._plugins = plugins
+        self._rooms = {plugin.name: Room(plugin) for plugin in plugins.ready if _needs_room(plugin)}
+        self._observers = [room for room in self._rooms.values() if room.plugin.observe is not None]
+        self._places = trio.Semaphore(config.parallel)
+        self._offers = {
+            tool.name: self._make_offer(tool, plugin, limits)
+            for plugin in plugins.ready
+            for tool in plugin.tools
+            if (limits := config.named.get(tool.name, ToolConfig())).enabled
+        }
+        self._left_behind: list[Run] = []
+
+    @property
+    def rooms(self) -> tuple[Room, ...]:
+        return tuple(self._rooms.values())
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """All plugins as they are now: one whose lifespan has failed is broken."""
+        failures = {name: room.failure for name, room in self._rooms.items() if room.failure}
+        return tuple(
+            attrs.evolve(plugin, status="broken", reason=failures[plugin.name]) if plugin.name in failures else plugin
+            for plugin in self._plugins
+        )
+
+    async def call(self, call: ClientToolCall, conversation: str, conversation_id: str) -> ToolAnswer:
+        """Run the tool that the agent asks for and return the one answer that it is owed.
+
+        Always answers, within the tool's time limit, which includes waiting for a free place; raises nothing but
+        `trio.Cancelled`. A tool that is given up, because its time is over or because the caller is cancelled, is asked to
+        end, and nobody waits until it does.
+        """
+        begin = trio.current_time()
+        outcome, text = await self._see_to_its_end(call, conversation, conversation_id)
+        return ToolAnswer(text, outcome != "ok", outcome, trio.current_time() - begin)
+
+    def observe(self, event: Event) -> None:
+        """Hand an event to the plugins that observe; never waits, never raises."""
+        for room in self._observers:
+            room.observe(event)
+
+    def _make_offer(self, tool: Tool, plugin: Plugin, limits: ToolConfig) -> _Offer:
+        parallel = limits.parallel or tool.parallel or self._config.parallel
+        return _Offer(
+            tool=tool,
+            plugin=plugin,
+            room=self._rooms.get(plugin.name),
+            time_limit=limits.time_limit or tool.time_limit or self._config.time_limit,
+            places=trio.Semaphore(parallel),
+            log=logging.getLogger(f"convaid.plugin.{plugin.name}"),
+        )
+
+    async def _see_to_its_end(self, call: ClientToolCall, conversation: str, conversation_id: str) -> Ending:
+        offer = self._offers.get(call.tool_name)
+        if offer is None:
+            return "unknown", self._describe_unknown(call.tool_name)
+        room = offer.room
+        if room is not None and room.failure:
+            return "error", f'The tool "{call.tool_name}" is out of service. Do not call it again in this conversation.'
+        context = ToolContext(
+            conversation=conversation,
+            conversation_id=conversation_id,
+            tool_call_id=call.tool_call_id,
+            settings=offer.plugin.settings,
+            state=room.state if room is not None else None,
+            deadline=time.monotonic() + offer.time_limit,
+            log=offer.log,
+        )
+        run = Run(offer.tool, call.parameters, context, self._config.result_size, offer.places)
+        with trio.move_on_after(offer.time_limit):
+            await _take_place(offer.places)
+            try:
+                await _take_place(self._places)
+            except trio.Cancelled:
+                offer.places.release()
+                raise
+            try:
+                return await self._wait_for(run, room)
+            finally:
+                self._places.release()
+        return _describe_time_out(run, offer)
+
+    async def _wait_for(self, run: Run, room: Room | None) -> Ending:
+        """Begin a run that has its places, and wait for its ending."""
+        run.has_begun = True
+        run.waiting = trio.lowlevel.current_task()
+        if room is not None and run.tool.is_async:
+            room.start(run)
+        else:
+            # Not trio.to_thread: that takes half as long again, and would let the plugin call back into our loop.
+            token = trio.lowlevel.current_trio_token()
+            try:
+                trio.lowlevel.start_thread_soon(partial(perform, run), partial(_tell_end, token, run))
+            except RuntimeError as error:  # the system gives us no more threads
+                run.places.release()
+                logger.error('the tool "%s" cannot run: %s', run.tool.name, error)
+                return "overloaded", f'Too much goes on for the tool "{run.tool.name}" to run. Try again in a minute.'
+
+        def stop_waiting(_: object) -> trio.lowlevel.Abort:
+            run.waiting = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        try:
+            ending: Ending = await trio.lowlevel.wait_task_rescheduled(stop_waiting)
+        except trio.Cancelled:
+            if room is not None:
+                room.cancel(run)
+            trio.lowlevel.spawn_system_task(self._report_if_left_behind, run)  # its caller is not to wait for it
+            raise
+        return ending
+
+    async def _report_if_left_behind(self, run: Run) -> None:
+        """Say in the log where a tool is that was given up and goes on all the same."""
+        await trio.sleep(REACTION_LIMIT)
+        self._left_behind = [other for other in self._left_behind if not other.is_over]
+        if not run.is_over:
+            self._left_behind.append(run)
+            logger.warning(
+                'the tool "%s" goes on although it was given up, at %s (%d such in all)',
+                run.tool.name,
+                run.locate(),
+                len(self._left_behind),
+            )
+
+    def _describe_unknown(self, name: str) -> str:
+        found = nearest(name, self._offers, 3)
+        hint = f"Did you mean {' or '.join(found)}?" if found else f"There are: {', '.join(self._offers) or 'none'}."
+        return cut_text(f'There is no tool named "{name[:NAME_LENGTH]}" here. {hint}', self._config.result_size)
+
+
+@asynccontextmanager
+async def open_tool_calls(plugins: Plugins, config: ToolsConfig) -> AsyncIterator[ToolCalls]:
+    """Open the rooms of the plugins that need one, and yield what runs their tools; closes the rooms at the end.
+
+    Both take a limited time, all rooms at once. A plugin whose lifespan does not begin is out of service, and its tools
+    answer so. Calls are over before this is: whoever opens it ends its conversations first.
+    """
+    tool_calls = ToolCalls(plugins, config)
+    rooms = tool_calls.rooms
+    try:
+        async with trio.open_nursery() as nursery:
+            for room in rooms:
+                nursery.start_soon(room.open, name=f"open the room of {room.plugin.name}")
+        yield tool_calls
+    finally:
+        with trio.CancelScope(shield=True):  # each has its own limit
+            async with trio.open_nursery() as nursery:
+                for room in rooms:
+                    nursery.start_soon(room.close, name=f"close the room of {room.plugin.name}")
+
+
+def _needs_room(plugin: Plugin) -> bool:
+    return plugin.lifespan is not None or plugin.observe is not None or any(tool.is_async for tool in plugin.tools)
+
+
+async def _take_place(places: trio.Semaphore) -> None:
+    try:
+        places.acquire_nowait()  # saves a turn of the loop
+    except trio.WouldBlock:
+        await places.acquire()
+
+
+def _tell_end(token: trio.lowlevel.TrioToken, run: Run, result: Outcome[Ending]) -> None:
+    """In a worker thread: a run is over. Nobody cares any more once the conversations' loop is gone."""
+    with suppress(trio.RunFinishedError):
+        token.run_sync_soon(run.finish, result)
+
+
+def _describe_time_out(run: Run, offer: _Offer) -> Ending:
+    name, limit = run.tool.name, f"{offer.time_limit:g} s"
+    if run.has_begun:
+        return "time-out", (
+            f'The tool "{name}" took longer than {limit} and was given up. It may have done part of its work: '
+            "do not call it again at once."
+        )
+    return "overloaded", f'The tool "{name}" is busy: no place became free within {limit}. Try again in a minute.'

@@ -1,0 +1,160 @@
+"""One run of a tool's code: what happens on the plugin's side of the wall, and what may be said about it (floor 5).
+
+`perform` and `perform_async` run in the plugin's thread. Reading the arguments and writing the result belong there too:
+both call code of the plugin's (validators, properties), and a large result takes its time.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from traceback import walk_stack
+from types import FrameType
+from typing import Any
+
+import outcome
+import trio
+from attrs import define, field
+
+from convaid.calls.results import UnsendableResult, cut_text, write_result
+from convaid.errors import StructureError, ToolError
+from convaid.events import Outcome
+from convaid.plugins.tool import Tool, ToolContext
+
+__all__ = ["Ending", "Run", "describe_frames", "locate_thread", "perform", "perform_async"]
+
+logger = logging.getLogger(__name__)
+
+Ending = tuple[Outcome, str]
+"""How a run ended, and the text for the agent."""
+
+SHOWN_FRAMES = 3  # enough to see the plugin's line and what it called
+
+
+@define(eq=False)
+class Run:
+    """One run of a tool, and the task that waits for it. What the conversations' loop owns, only it changes."""
+
+    tool: Tool
+    parameters: object
+    context: ToolContext
+    size: int
+    """The most characters of a text for the agent."""
+    places: trio.Semaphore
+    """The tool's. The run's place is given back when its code has really ended, be it long after the agent was told."""
+    waiting: trio.lowlevel.Task | None = field(default=None, init=False)
+    """None before the run has begun, and once nobody waits for it any more."""
+    has_begun: bool = field(default=False, init=False)
+    is_over: bool = field(default=False, init=False)
+    thread: int | None = field(default=None, init=False)
+    """Where the tool's code runs; None until a thread has taken it up."""
+    task: trio.lowlevel.Task | None = field(default=None, init=False)
+    """An async tool's, in its room."""
+    scope: trio.CancelScope | None = field(default=None, init=False)
+    """An async tool's, made and used on its room's loop."""
+
+    def finish(self, result: outcome.Outcome[Ending]) -> None:
+        """Give back the place and wake the task that waits, once; belongs to the conversations' loop."""
+        if self.is_over:
+            return
+        self.is_over = True
+        self.places.release()
+        if isinstance(result, outcome.Error):  # an exception of the plugin's that cannot even be described
+            logger.error('the tool "%s" failed', self.tool.name, exc_info=result.error)
+            result = outcome.Value(("error", _describe_fault(self.tool.name, result.error)))
+        if self.waiting is not None:
+            trio.lowlevel.reschedule(self.waiting, result)
+        else:
+            logger.debug('the tool "%s", which had been given up, has ended', self.tool.name)
+
+    def locate(self) -> str:
+        """Return where the tool's code is right now, as seen from another thread."""
+        if self.task is not None and self.scope is not None and self.scope.cancel_called:
+            # Its loop is alive, so it is not where its thread is. It may move on while we look, hence the two errors.
+            with suppress(AttributeError, TypeError):
+                return describe_frames(reversed(list(self.task.iter_await_frames())))
+        return locate_thread(self.thread)
+
+
+def perform(run: Run) -> Ending:
+    """Run a sync tool to its ending, in this thread. Raises nothing."""
+    run.thread = threading.get_ident()
+    try:
+        return _succeed(run, run.tool.function(**_read_arguments(run)))
+    except BaseException as error:  # noqa: BLE001  # plugin code runs here: SystemExit is its answer, too
+        return _fail(run, error)
+
+
+async def perform_async(run: Run) -> Ending:
+    """Run an async tool to its ending, in this task. Raises nothing, not even when it is cancelled."""
+    try:
+        return _succeed(run, await run.tool.function(**_read_arguments(run)))
+    except BaseException as error:  # noqa: BLE001  # as above
+        return _fail(run, error)
+
+
+class _WrongArguments(Exception):
+    """The arguments do not fit. Tells the reader's StructureError from one that the tool itself raises."""
+
+
+def _read_arguments(run: Run) -> dict[str, Any]:
+    try:
+        arguments = run.tool.read_arguments(run.parameters)
+    except StructureError as error:
+        raise _WrongArguments(str(error)) from None
+    if run.tool.context_parameter is not None:
+        arguments[run.tool.context_parameter] = run.context
+    return arguments
+
+
+def _succeed(run: Run, value: object) -> Ending:
+    return "ok", cut_text(write_result(value), run.size)
+
+
+def _fail(run: Run, error: BaseException) -> Ending:
+    name = run.tool.name
+    kind: Outcome = "error"
+    match error:
+        case _WrongArguments():
+            kind = "invalid"
+            text = f'The arguments do not fit the tool "{name}": {error}. Correct them and call it again.'
+        case ToolError():
+            text = str(error) or f'The tool "{name}" could not do it.'
+        case UnsendableResult():
+            run.context.log.error('the tool "%s" returned what cannot be sent: %s', name, error)
+            text = (
+                f'The tool "{name}" has run, but its result cannot be sent: {error}. '
+                "Do not call it again for this: its work may have been done."
+            )
+        case trio.Cancelled():
+            kind, text = "stopped", f'The tool "{name}" was stopped before it finished.'
+        case _:
+            run.context.log.error('the tool "%s" failed', name, exc_info=error)
+            text = _describe_fault(name, error)
+    return kind, cut_text(text, run.size)
+
+
+def _describe_fault(name: str, error: BaseException) -> str:
+    return (
+        f'The tool "{name}" failed because of a fault in it ({type(error).__name__}). '
+        "Calling it again with the same arguments will hardly help."
+    )
+
+
+def locate_thread(ident: int | None) -> str:
+    """Return the file, line and function that a thread is in, and from where; innermost first."""
+    frame = sys._current_frames().get(ident) if ident is not None else None
+    return describe_frames(walk_stack(frame)) if frame is not None else "an unknown place"
+
+
+def describe_frames(frames: Iterable[tuple[FrameType, int]]) -> str:
+    """Return the innermost lines of a plugin's in words; ``frames`` are innermost first."""
+    shown = [(frame.f_code, line) for frame, line in frames if _is_foreign(frame)][:SHOWN_FRAMES]
+    return " from ".join(f"{code.co_filename}:{line} {code.co_name}" for code, line in shown) or "an unknown place"
+
+
+def _is_foreign(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__", "").partition(".")[0] not in ("convaid", "outcome", "threading", "trio")

@@ -1,0 +1,100 @@
+"""The command line (floor 7). Each command imports what it needs when it runs: start-up is import time.
+
+The exit codes are in `convaid.cli.exits`.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from convaid import __version__
+from convaid.cli.exits import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_SOFTWARE
+from convaid.errors import ConfigurationError, ConvaidError
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "chat": "convaid.cli.chat",
+    "check": "convaid.cli.check",
+    "demo": "convaid.cli.chat",
+    "plugins": "convaid.cli.plugins",
+    "run": "convaid.cli.run",
+    "simulate": "convaid.cli.simulate",
+    "tools": "convaid.cli.tools",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from convaid.structuring import nearest
+
+            close = nearest(args[0], COMMANDS)
+            if close and args[0] not in COMMANDS:
+                raise click.UsageError(f"No such command {args[0]!r}. Did you mean {close[0]!r}?", ctx) from None
+            raise
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="convaid")
+def convaid() -> None:
+    """Hold conversations with ElevenLabs agents and run their client tools."""
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    sys.exit(run_command_line())
+
+
+def run_command_line() -> int:
+    """Run the command line; its last words are here, and here alone."""
+    try:
+        return convaid(standalone_mode=False) or 0
+    except click.exceptions.Exit as ending:
+        return ending.exit_code
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the last words: nothing is above us
+        return tell_failure(error)
+
+
+def tell_failure(error: BaseException) -> int:
+    """Say what went wrong, in one line where it is not a bug, and return the exit code."""
+    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        return tell_failure(error.exceptions[0])
+    from convaid.config.secrets import mask_text
+
+    if isinstance(error, ConfigurationError):
+        click.echo(str(error), err=True)
+        return EXIT_CONFIGURATION
+    if isinstance(error, ConvaidError | OSError):
+        click.echo(mask_text(f"convaid: {error}"), err=True)
+        return EXIT_FAILURE
+    click.echo(mask_text("".join(traceback.format_exception(error))), err=True)
+    click.echo(f"convaid: this is a bug in convaid {__version__}; the lines above say where", err=True)
+    return EXIT_SOFTWARE

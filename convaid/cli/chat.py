@@ -1,0 +1,209 @@
+"""``convaid chat`` and ``convaid demo``: a text conversation in which a person, a pipe or a script is the user."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import trio
+
+from convaid import events
+from convaid.cli.exits import EXIT_FAILURE
+from convaid.cli.setting import BUILT_IN, config_option, load_setting, open_platform
+from convaid.narration import describe_end, shorten
+from convaid.protocol.endings import Retry
+from convaid.protocol.from_agent import (
+    AgentResponse,
+    AgentResponseComplete,
+    AgentResponseCorrection,
+)
+
+if TYPE_CHECKING:
+    from convaid.config import Configuration
+    from convaid.daemon import Daemon
+    from convaid.plugins import Plugins
+
+__all__ = ["chat", "demo"]
+
+QUIET = 1.5  # seconds after which an agent that has spoken, and runs no tool, has answered
+PATIENCE = 60.0  # seconds that a script waits for an answer before it goes on
+GREETING = 3.0  # seconds for the agent to speak first; it may wait for the user instead
+
+Lines = AsyncIterator[str]
+
+
+class Turn:
+    """Knows whether the agent has answered: its own word for it where it is enabled, else a while of quiet."""
+
+    def __init__(self) -> None:
+        self.is_connected = False
+        self._is_answered = False
+        self._spoke_at = math.inf
+        self._running = 0
+        self._changed = trio.Event()
+
+    def begin(self) -> None:
+        """The user is about to speak."""
+        self._is_answered, self._spoke_at = False, math.inf
+
+    def observe(self, event: events.Event) -> None:
+        """Take note of what happens in the conversation."""
+        match event:
+            case events.Connected():
+                self.is_connected = True
+            case events.Ended():
+                self.is_connected, self._is_answered, self._running = False, True, 0
+            case events.ToolCallStarted():
+                self._running += 1
+            case events.ToolCallEnded():
+                self._running -= 1
+                self._spoke_at = math.inf  # the agent speaks about the result
+            case events.MessageReceived(message=AgentResponse()):
+                self._spoke_at = trio.current_time()
+            case events.MessageReceived(message=AgentResponseComplete()):
+                self._is_answered = True
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def wait_connected(self) -> None:
+        """Wait for a session."""
+        while not self.is_connected:
+            await self._changed.wait()
+
+    async def wait_answered(self, patience: float) -> None:
+        """Wait for the end of the agent's answer, at most ``patience`` seconds."""
+        with trio.move_on_after(patience):
+            while not self._is_answered:
+                due = math.inf if self._running else self._spoke_at + QUIET
+                if trio.current_time() >= due:
+                    return
+                with trio.move_on_at(due):
+                    await self._changed.wait()
+
+
+def print_event(event: events.Event) -> None:
+    """Print what a person at the terminal wants to see of a conversation."""
+    match event:
+        case events.Connected():
+            click.secho(f"connected: {event.conversation_id}", dim=True)
+        case events.MessageReceived(message=AgentResponse(agent_response=text)):
+            click.echo(click.style("agent: ", fg="cyan", bold=True) + text)
+        case events.MessageReceived(message=AgentResponseCorrection(corrected_agent_response=text)):
+            click.secho(f"agent, as far as it was heard: {text}", fg="cyan")
+        case events.ToolCallEnded(call=call, answer=answer):
+            click.secho(
+                f"  {call.tool_name}({format_parameters(call.parameters)}) -> {shorten(answer.result)}"
+                f"  [{answer.outcome}, {answer.seconds * 1000:.1f} ms]",
+                fg="red" if answer.is_error else "green",
+            )
+        case events.Ended():
+            click.secho(describe_end(event), dim=True)
+        case events.RetryPlanned(end=end) if end.retry is Retry.SOON:
+            click.secho(f"connecting again in {event.delay:.1f} s", dim=True)
+
+
+def format_parameters(parameters: Any) -> str:
+    """Arguments as a person would write them."""
+    if isinstance(parameters, dict):
+        return ", ".join(f"{name}={value!r}" for name, value in parameters.items())
+    return "" if parameters is None else repr(parameters)
+
+
+@click.command()
+@config_option
+@click.option("--conversation", "name", help="Which conversation of the configuration; else the first.")
+def chat(path: Path | None, name: str | None) -> int:
+    """Type to the agent, with the same tools as the daemon; Ctrl+D ends it.
+
+    Lines from a pipe are said one after the other, each after the agent's answer to the one before. Without a
+    configuration it is a conversation with the bundled simulator.
+    """
+    configuration, plugins = load_setting(path, or_built_in=True, is_quiet=True)
+    name = name or next(iter(configuration.conversations))
+    if name not in configuration.conversations:
+        known = ", ".join(configuration.conversations)
+        raise click.BadParameter(f"no conversation {name!r}; there is {known}", param_hint="--conversation")
+    return trio.run(converse, make_text_only(configuration, name), plugins, read_lines())
+
+
+def make_text_only(configuration: Configuration, name: str) -> Configuration:
+    """The configuration reduced to one text conversation that is held once."""
+    import attrs
+
+    settings = configuration.conversations[name]
+    settings = attrs.evolve(
+        settings, audio="none", start="once", overrides=attrs.evolve(settings.overrides, text_only=True)
+    )
+    return attrs.evolve(configuration, conversations={name: settings})
+
+
+async def converse(configuration: Configuration, plugins: Plugins, lines: Lines, scenario: str = "default") -> int:
+    """Hold the one conversation of ``configuration``, saying ``lines``; returns the exit code."""
+    from convaid.daemon import Daemon, run_daemon
+
+    (name,) = configuration.conversations
+    daemon, turn = Daemon(), Turn()
+
+    def observe(event: events.Event) -> None:
+        turn.observe(event)
+        print_event(event)
+        if isinstance(event, events.RetryPlanned) and event.end.retry is not Retry.SOON:
+            daemon.stop.set()  # somebody waits at the terminal: no point in trying again in minutes
+
+    async with open_platform(configuration, scenario) as pointed, trio.open_nursery() as nursery:
+        nursery.start_soon(say_lines, daemon, name, turn, lines)
+        await run_daemon(pointed, plugins, observe=observe, daemon=daemon)
+        nursery.cancel_scope.cancel()
+    return 0 if daemon.endings[name].retry is Retry.NO else EXIT_FAILURE
+
+
+async def say_lines(daemon: Daemon, name: str, turn: Turn, lines: Lines) -> None:
+    """Say each line after the agent's answer to the one before; after the last, end the conversation."""
+    await turn.wait_connected()
+    await turn.wait_answered(GREETING)
+    async for line in lines:
+        await turn.wait_connected()
+        turn.begin()
+        daemon.conversations[name].say(line)
+        await turn.wait_answered(PATIENCE)
+    daemon.stop.set()
+
+
+async def read_lines() -> Lines:
+    """What a person types, line by line. The thread that waits for it is left behind when the conversation ends."""
+    while True:
+        line = await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()
+
+
+async def recite(examples: Iterable[str]) -> Lines:
+    """The user's part of a scenario, for a demonstration."""
+    for line in examples:
+        click.echo(click.style("user:  ", bold=True) + line)
+        yield line
+
+
+@click.command()
+def demo() -> int:
+    """Hold a short conversation with the bundled simulator, in which the agent calls tools of two plugins.
+
+    Needs no configuration, account, network or microphone, and leaves nothing behind.
+    """
+    import tempfile
+
+    from convaid.config import parse_configuration
+    from convaid.plugins import load_plugins
+    from convaid.simulator import load_scenario
+
+    with tempfile.TemporaryDirectory(prefix="convaid-demo-") as folder:
+        text = f'{BUILT_IN}\n[plugins.notes]\npath = "{folder}/notes.sqlite"\n'
+        configuration = parse_configuration(text, "the demonstration")
+        lines = recite(load_scenario("demo").examples)
+        return trio.run(converse, configuration, load_plugins(configuration.plugins), lines, "demo")

@@ -1,0 +1,44 @@
+"""``convaid run``: the daemon, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from convaid.cli.setting import config_option, load_setting, open_platform
+
+if TYPE_CHECKING:
+    from convaid.config import Configuration
+    from convaid.daemon import Daemon
+    from convaid.plugins import Plugins
+
+__all__ = ["run"]
+
+
+@click.command()
+@config_option
+def run(path: Path | None) -> int:
+    """Run the daemon in the foreground, until Ctrl+C or SIGTERM.
+
+    A second signal ends it at once.
+    """
+    import trio
+
+    daemon = trio.run(run_with_platform, *load_setting(path))
+    return 1 if daemon.was_hurried else 0
+
+
+async def run_with_platform(configuration: Configuration, plugins: Plugins) -> Daemon:
+    """Run the daemon, beside the simulator where the configuration names it; prints how each session ended."""
+    from convaid import events
+    from convaid.daemon import run_daemon
+    from convaid.narration import describe_end
+
+    def tell(event: events.Event) -> None:
+        if isinstance(event, events.Ended):
+            click.echo(f"{event.conversation}: {describe_end(event)}")
+
+    async with open_platform(configuration) as pointed:
+        return await run_daemon(pointed, plugins, observe=tell)

@@ -1,0 +1,91 @@
+"""What the commands share: the configuration, the plugins, and the simulator where the configuration names it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from convaid.config import Configuration
+    from convaid.plugins import Plugins
+
+__all__ = ["BUILT_IN", "config_option", "json_option", "load_setting", "open_platform"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PLACES = (Path("config.toml"), Path("/etc/convaid/config.toml"))
+BUILT_IN = """
+[conversations.main]
+agent_id = "agent_demo"
+start = "once"
+overrides.text_only = true
+"""
+
+
+def config_option(command: F) -> F:
+    """``--config``, for commands that read the configuration."""
+    return click.option(
+        "-c",
+        "--config",
+        "path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="CONVAID_CONFIG",
+        help="The configuration; else $CONVAID_CONFIG, ./config.toml, /etc/convaid/config.toml.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """``--json``, where a script would want it."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
+
+
+def load_setting(
+    path: Path | None, *, or_built_in: bool = False, is_quiet: bool = False
+) -> tuple[Configuration, Plugins]:
+    """Read the configuration, start the log, load the plugins.
+
+    Raises `ConfigurationError` with every problem, those of the plugins' own settings included. ``or_built_in``: where
+    there is no file, a text conversation with the simulator. ``is_quiet``: log nothing below a warning, for commands
+    whose output says what happens.
+    """
+    import os
+
+    from convaid.config import load_configuration, parse_configuration, require_api_key
+    from convaid.errors import ConfigurationError, Problem
+    from convaid.logs import set_up_logging
+    from convaid.plugins import load_plugins
+
+    path = path or next((place for place in PLACES if place.exists()), None)
+    if path is not None:
+        configuration = load_configuration(path)
+    elif or_built_in:
+        configuration = parse_configuration(BUILT_IN, "the built-in configuration")
+    else:
+        places = " or ".join(map(str, PLACES))
+        remedy = "no such file; name one with --config (`convaid demo` needs none)"
+        raise ConfigurationError(places, [Problem("", remedy)])
+    api_key = require_api_key(configuration, os.environ)
+    set_up_logging("warning" if is_quiet else configuration.log.level, [*configuration.secrets(), *([api_key] if api_key else [])])
+    plugins = load_plugins(configuration.plugins)
+    if plugins.problems:
+        raise ConfigurationError(str(path), plugins.problems)
+    return configuration, plugins
+
+
+@asynccontextmanager
+async def open_platform(configuration: Configuration, scenario: str = "default") -> AsyncIterator[Configuration]:
+    """Open the bundled simulator where ``platform.base_url`` is "simulator", and point the configuration at it."""
+    if not configuration.platform.is_simulator:
+        yield configuration
+        return
+    import attrs
+
+    from convaid.simulator import SimulatorSettings, load_scenario, open_simulator
+
+    async with open_simulator(SimulatorSettings([load_scenario(scenario)])) as simulator:
+        platform = attrs.evolve(configuration.platform, base_url=simulator.base_url)
+        yield attrs.evolve(configuration, platform=platform)

@@ -1,0 +1,25 @@
+"""Printing for people (tables) and for scripts (JSON)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import click
+
+__all__ = ["print_json", "print_table"]
+
+
+def print_json(value: object) -> None:
+    """Print ``value`` as indented JSON."""
+    import orjson
+
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def print_table(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows of the same keys as aligned columns; the last is as wide as it likes."""
+    columns = list(rows[0])
+    widths = {name: max(len(name), *(len(str(row[name])) for row in rows)) for name in columns[:-1]}
+    for row in ({name: name.upper() for name in columns}, *rows):
+        cells = [str(row[name]).ljust(widths.get(name, 0)) for name in columns]
+        click.echo("  ".join(cells).rstrip())

@@ -1,0 +1,45 @@
+"""The configuration: its shape, how it is read and checked, where the API key comes from, and what is never shown."""
+
+from convaid.config.api_key import find_api_key, require_api_key
+from convaid.config.checks import REGIONS
+from convaid.config.describing import describe_configuration
+from convaid.config.loading import load_configuration, parse_configuration
+from convaid.config.model import (
+    AudioConfig,
+    CommandConfig,
+    Configuration,
+    ConversationConfig,
+    DaemonConfig,
+    LimitsConfig,
+    LogConfig,
+    OverridesConfig,
+    PlatformConfig,
+    ToolConfig,
+    ToolsConfig,
+    WavConfig,
+)
+from convaid.config.secrets import Secret, mask_text, mask_url
+
+__all__ = [
+    "REGIONS",
+    "AudioConfig",
+    "CommandConfig",
+    "Configuration",
+    "ConversationConfig",
+    "DaemonConfig",
+    "LimitsConfig",
+    "LogConfig",
+    "OverridesConfig",
+    "PlatformConfig",
+    "Secret",
+    "ToolConfig",
+    "ToolsConfig",
+    "WavConfig",
+    "describe_configuration",
+    "find_api_key",
+    "load_configuration",
+    "mask_text",
+    "mask_url",
+    "parse_configuration",
+    "require_api_key",
+]

@@ -1,0 +1,118 @@
+"""From a TOML file to a `Configuration`, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from convaid.config.model import Configuration, ConversationConfig, ToolConfig, ToolsConfig
+from convaid.errors import ConfigurationError, Problem, StructureError
+from convaid.structuring import describe_value, join_path, structure
+
+__all__ = ["load_configuration", "parse_configuration"]
+
+SYNTAX_REMEDIES = {
+    "Invalid value": 'text stands in quotes, as in name = "value"; true, false and inf do not',
+    "Expected '=' after a key": 'a line is name = value, or a table such as [log]; a name with a space is "quoted"',
+    "Cannot overwrite a value": "this name is already set in this table; remove one of the two",
+    "Cannot declare": "this table already exists; put both parts together",
+    "Unclosed array": "a list ends with ]",
+    "Unterminated string": "text ends with a quote",
+    "Illegal character": "text ends with a quote on its own line",
+    "Expected newline": "one setting stands on one line, and text in quotes",
+}
+"""The beginnings of tomllib's messages (which speak of the parser), and what a person can do about it."""
+
+
+def load_configuration(path: Path) -> Configuration:
+    """Read and check a TOML file. Relative paths in it start at the file's folder; ``~`` is the user's home.
+
+    Raises ConfigurationError with all problems at once.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}; start from the config.toml that convaid ships with"
+        raise ConfigurationError(str(path), [Problem("", message)]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(str(path), [Problem("", "is not UTF-8 text; save it as UTF-8")]) from None
+    return _settle_paths(parse_configuration(text, str(path)), path.absolute().parent)
+
+
+def parse_configuration(text: str, source: str) -> Configuration:
+    """Check TOML text; ``source`` names it in a ConfigurationError, which holds all problems at once."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(source, [_explain_syntax(str(error))]) from None
+    except RecursionError:
+        raise ConfigurationError(source, [Problem("", "is nested too deeply")]) from None
+
+    problems: list[Problem] = []
+
+    def read(value: object, shape: Any, path: str) -> Any:
+        try:
+            return structure(value, shape, path)
+        except StructureError as error:
+            problems.extend(error.problems)
+            return None
+
+    # In TOML, the tables of single tools stand in the table of all tools.
+    tools = tables.pop("tools", {})
+    single = (
+        {name: table for name, table in tools.items() if isinstance(table, dict)} if isinstance(tools, dict) else {}
+    )
+    common = {name: value for name, value in tools.items() if name not in single} if single else tools
+    configuration: Configuration = read(tables, Configuration, "")
+    all_tools: ToolsConfig = read(common, ToolsConfig, "tools")
+    named = {name: read(table, ToolConfig, f"tools.{name}") for name, table in single.items()}
+    problems.extend(_check_names(tables))
+    if problems:
+        raise ConfigurationError(source, problems)
+    return attrs.evolve(configuration, tools=attrs.evolve(all_tools, named=named))
+
+
+def _check_names(tables: dict[str, Any]) -> Iterator[Problem]:
+    """Check the tables whose names are free, and what the free tables have in common."""
+    conversations, plugins = tables.get("conversations", {}), tables.get("plugins", {})
+    if conversations == {}:
+        yield Problem("conversations", "is empty; add a table such as [conversations.main]")
+    if isinstance(conversations, dict):
+        for name in conversations:
+            if not re.fullmatch(r"[a-z0-9_-]+", name):
+                yield Problem(
+                    join_path("conversations", name), "has a name with more than a-z, 0-9, _ and -; rename it"
+                )
+    if isinstance(plugins, dict):
+        for name, table in plugins.items():
+            if isinstance(table, dict) and not isinstance(enabled := table.get("enabled", True), bool):
+                yield Problem(
+                    f"{join_path('plugins', name)}.enabled", f"expected true or false, got {describe_value(enabled)}"
+                )
+
+
+def _explain_syntax(message: str) -> Problem:
+    place = re.search(r" \(at (line \d+, column \d+|end of document)\)$", message)
+    fault = message[: place.start()] if place else message
+    remedy = next((f": {remedy}" for start, remedy in SYNTAX_REMEDIES.items() if fault.startswith(start)), "")
+    return Problem(place[1] if place else "", f"is not TOML ({fault[0].lower()}{fault[1:]}){remedy}")
+
+
+def _settle_paths(configuration: Configuration, folder: Path) -> Configuration:
+    def settle(path: Path | None) -> Path | None:
+        return None if path is None else folder / path.expanduser()
+
+    def settle_conversation(conversation: ConversationConfig) -> ConversationConfig:
+        if (wav := conversation.wav) is None:
+            return conversation
+        wav = attrs.evolve(wav, microphone=settle(wav.microphone), speaker=settle(wav.speaker))
+        return attrs.evolve(conversation, wav=wav)
+
+    platform = attrs.evolve(configuration.platform, api_key_file=settle(configuration.platform.api_key_file))
+    conversations = {name: settle_conversation(each) for name, each in configuration.conversations.items()}
+    return attrs.evolve(configuration, platform=platform, conversations=conversations)

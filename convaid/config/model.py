@@ -1,0 +1,263 @@
+"""The shape of the configuration: one frozen class per TOML table, which holds whatever has been loaded (pure).
+
+A value that contradicts another one is refused by the class itself: no configuration with a contradiction exists.
+Durations are seconds. The shipped ``config.toml`` explains each setting to its user; here stands what code needs.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+from attrs import field, frozen
+
+from convaid.config.checks import (
+    REGIONS,
+    SIMULATOR,
+    Field,
+    check_base_url,
+    check_count,
+    check_duration,
+    check_json,
+    check_own_url,
+)
+from convaid.config.secrets import Secret, mask_table, mask_url, names_secret, secrets_of_url
+from convaid.errors import Problem, StructureError
+
+__all__ = [
+    "AudioConfig",
+    "CommandConfig",
+    "Configuration",
+    "ConversationConfig",
+    "DaemonConfig",
+    "LimitsConfig",
+    "LogConfig",
+    "OverridesConfig",
+    "PlatformConfig",
+    "ToolConfig",
+    "ToolsConfig",
+    "WavConfig",
+]
+
+LONGEST_CHUNK = 0.25  # seconds: the longest that an official SDK sends at once
+
+
+@frozen
+class PlatformConfig:
+    """``[platform]``: where the agents are, and where the API key is looked for."""
+
+    base_url: str = field(default=SIMULATOR, validator=check_base_url)
+    api_key_env: str = field(default="ELEVENLABS_API_KEY")
+    api_key_file: Path | None = None
+
+    @api_key_env.validator
+    def _check_api_key_env(self, field: Field, value: str) -> None:
+        looks_like_key = re.fullmatch(r"sk_.*|[0-9a-f]{32}", value)
+        if looks_like_key or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+            raise ValueError("is the name of an environment variable; the key itself never stands in this file")
+
+    @property
+    def is_simulator(self) -> bool:
+        """Whether the bundled simulator is meant. Whoever starts it puts its address into ``base_url``."""
+        return self.base_url == SIMULATOR
+
+    @property
+    def rest_url(self) -> str:
+        """``https://…``, or ``http://…`` on loopback, without a slash at the end; meaningless for the simulator."""
+        return REGIONS.get(self.base_url, self.base_url.rstrip("/"))
+
+
+@frozen
+class OverridesConfig:
+    """``[conversations.NAME.overrides]``: None is not sent. Each needs the agent owner's permission."""
+
+    prompt: str | None = None
+    first_message: str | None = None
+    language: str | None = None
+    voice_id: str | None = None
+    text_only: bool | None = None
+
+
+@frozen
+class WavConfig:
+    """``[conversations.NAME.wav]``: a file that is heard as the microphone, and one that agent speech is written to."""
+
+    microphone: Path | None = None
+    speaker: Path | None = None
+
+
+@frozen
+class CommandConfig:
+    """``[conversations.NAME.command]``: programs that write and read raw PCM (s16le, mono), with their arguments."""
+
+    microphone: tuple[str, ...] = ()
+    speaker: tuple[str, ...] = ()
+    rate: int = field(default=16000)  # samples per second, of both programs
+
+    @rate.validator
+    def _check_rate(self, field: Field, value: int) -> None:
+        if not 8000 <= value <= 192000:
+            raise ValueError(f"must be between 8000 and 192000 samples per second, not {value}")
+
+
+AudioConfig = WavConfig | CommandConfig
+
+
+@frozen
+class LimitsConfig:
+    """``[conversations.NAME.limits]``: how long what is waited for, in seconds."""
+
+    connect: float = field(default=10.0, validator=check_duration)  # name look-up, TCP and TLS
+    handshake: float = field(default=10.0, validator=check_duration)  # of the WebSocket
+    disconnect: float = field(default=3.0, validator=check_duration)  # the other side's close
+    link_silence: float = field(default=9.0, validator=check_duration)  # no frame at all: the link is dead
+    ping_interval: float = field(default=3.0, validator=check_duration)  # of our WebSocket pings
+    answer: float = field(default=60.0, validator=check_duration)  # the agent owes one
+    idle: float = field(default=math.inf, validator=check_duration)  # nobody says anything
+    life: float = field(default=math.inf, validator=check_duration)  # of one conversation
+    stable_after: float = field(default=30.0, validator=check_duration)  # a session that lived so long was a success
+    chunk: float = field(default=0.04, validator=check_duration)  # microphone audio in one frame
+
+    def __attrs_post_init__(self) -> None:
+        problems = []
+        if self.link_silence <= self.ping_interval:
+            problems.append(
+                Problem(
+                    "link_silence",
+                    f"must be longer than ping_interval ({self.ping_interval:g} s): pings are what breaks the silence",
+                )
+            )
+        if self.chunk > LONGEST_CHUNK:
+            problems.append(Problem("chunk", f"must be at most {LONGEST_CHUNK} seconds, not {self.chunk:g}"))
+        if problems:
+            raise StructureError(problems)
+
+
+@frozen
+class ConversationConfig:
+    """``[conversations.NAME]``: one agent to talk to, and how. NAME is the key in `Configuration.conversations`."""
+
+    agent_id: str = ""
+    auth: Literal["public", "signed_url", "signed_url_from", "api_key_header"] = "public"
+    signed_url_from: str = field(default="", validator=check_own_url, repr=lambda url: repr(mask_url(url)))
+    environment: str = ""
+    branch_id: str = ""
+    user_id: str = ""
+    start: Literal["always", "once"] = "always"
+    audio: Literal["none", "wav", "command"] = "none"
+    overrides: OverridesConfig = field(factory=OverridesConfig)
+    dynamic_variables: dict[str, str | float | int | bool | list[str | float | int | bool]] = field(
+        factory=dict, validator=check_json, repr=lambda table: repr(mask_table(table))
+    )
+    custom_llm_extra_body: dict[str, Any] = field(factory=dict, validator=check_json, repr=False)
+    initiation: dict[str, Any] = field(factory=dict, validator=check_json, repr=False)
+    wav: WavConfig | None = None
+    command: CommandConfig | None = None
+    limits: LimitsConfig = field(factory=LimitsConfig)
+
+    def __attrs_post_init__(self) -> None:
+        if problems := list(self._find_contradictions()):
+            raise StructureError(problems)
+
+    def _find_contradictions(self) -> Iterator[Problem]:
+        if self.auth == "signed_url_from":
+            if not self.signed_url_from:
+                yield Problem("signed_url_from", 'is required with auth = "signed_url_from"')
+        else:
+            if not self.agent_id:
+                yield Problem("agent_id", f'is required with auth = "{self.auth}"; the dashboard shows it as agent_…')
+            if self.signed_url_from:
+                yield Problem(
+                    "signed_url_from",
+                    f'has no effect with auth = "{self.auth}"; set auth = "signed_url_from", or remove it',
+                )
+        if self.audio != "none":
+            if self.overrides.text_only:
+                yield Problem("overrides.text_only", f'cannot be true with audio = "{self.audio}"; remove one of them')
+            if self.sound is None or not (self.sound.microphone or self.sound.speaker):
+                yield Problem(self.audio, f'needs a microphone, a speaker or both with audio = "{self.audio}"')
+        for name in self.dynamic_variables:
+            if name.startswith("system__"):
+                yield Problem(f"dynamic_variables.{name}", "cannot be set: names with system__ belong to the platform")
+
+    @property
+    def needs_api_key(self) -> bool:
+        return self.auth in ("signed_url", "api_key_header")
+
+    @property
+    def sound(self) -> AudioConfig | None:
+        """The table that ``audio`` names; None for a conversation in text."""
+        return {"none": None, "wav": self.wav, "command": self.command}[self.audio]
+
+
+@frozen
+class ToolConfig:
+    """``[tools.NAME]``: one tool. None leaves it to the plugin's author, and then to ``[tools]``."""
+
+    enabled: bool = True
+    time_limit: float | None = field(default=None, validator=check_duration)
+    parallel: int | None = field(default=None, validator=check_count)  # calls of this tool at once
+
+
+@frozen
+class ToolsConfig:
+    """``[tools]``: all tools. In TOML the tables of single tools, ``[tools.NAME]``, stand in it; here in ``named``."""
+
+    time_limit: float = field(default=15.0, validator=check_duration)
+    parallel: int = field(default=500, validator=check_count)  # calls at once, of all tools together
+    result_size: int = field(default=65536, validator=check_count)  # characters
+    named: dict[str, ToolConfig] = field(factory=dict)
+
+
+@frozen
+class LogConfig:
+    """``[log]``"""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+@frozen
+class DaemonConfig:
+    """``[daemon]``"""
+
+    stop_grace: float = field(default=5.0, validator=check_duration)  # from the first signal to a forced end
+
+
+@frozen
+class Configuration:
+    """The whole file. ``plugins`` holds each plugin's raw table (with ``enabled``): only the plugin knows its shape."""
+
+    platform: PlatformConfig = field(factory=PlatformConfig)
+    conversations: dict[str, ConversationConfig] = field(factory=dict)
+    tools: ToolsConfig = field(factory=ToolsConfig)
+    plugins: dict[str, dict[str, Any]] = field(factory=dict, repr=lambda tables: repr(mask_table(tables)))
+    log: LogConfig = field(factory=LogConfig)
+    daemon: DaemonConfig = field(factory=DaemonConfig)
+
+    def masked(self) -> dict[str, Any]:
+        """Return plain tables as TOML lays them out, with secrets masked and without what is not set; for people."""
+        tables: dict[str, Any] = attrs.asdict(self)
+        for conversation in tables["conversations"].values():
+            conversation["signed_url_from"] = mask_url(conversation["signed_url_from"])
+        tables["tools"] |= tables["tools"].pop("named")
+        return mask_table(_drop_unset(tables))
+
+    def secrets(self) -> Iterator[Secret]:
+        """Yield the secrets that stand in the file, for the log's filter. The API key is none of them."""
+        for conversation in self.conversations.values():
+            yield from secrets_of_url(conversation.signed_url_from)
+            for name, value in conversation.dynamic_variables.items():
+                if names_secret(name) and isinstance(value, str):
+                    yield Secret(value)
+
+
+def _drop_unset(table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _drop_unset(value) if isinstance(value, dict) else str(value) if isinstance(value, Path) else value
+        for name, value in table.items()
+        if value is not None
+    }

@@ -1,0 +1,131 @@
+"""The daemon: what runs for as long as the process does, and in which order it ends (floor 6)."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import signal
+from collections.abc import Callable
+
+import trio
+from attrs import define, field
+
+from convaid import events
+from convaid.calls import open_tool_calls
+from convaid.config import Configuration, ConversationConfig, require_api_key
+from convaid.narration import log_event
+from convaid.plugins import Plugins
+from convaid.protocol.endings import SessionEnd
+from convaid.session.speech import OpenSound
+from convaid.supervisor import Conversation, keep_conversing
+
+__all__ = ["Daemon", "run_daemon"]
+
+log = logging.getLogger(__name__)
+
+TOOLS_SHARE = 0.6  # of stop_grace: for running tools to finish
+TALK_SHARE = 0.8  # of stop_grace: until then every conversation has said goodbye; the rest is for the plugins
+
+
+@define(eq=False)
+class Daemon:
+    """A running daemon, as `run_daemon` hands it to whoever started it."""
+
+    conversations: dict[str, Conversation] = field(factory=dict)
+    stop: trio.Event = field(factory=trio.Event)
+    """Set it to ask for a clean end."""
+    endings: dict[str, SessionEnd] = field(factory=dict)
+    """How each conversation that is over ended."""
+    was_hurried: bool = False
+    """A second signal came: the end was at once, not clean."""
+
+
+async def run_daemon(
+    configuration: Configuration,
+    plugins: Plugins,
+    *,
+    observe: Callable[[events.Event], None] = lambda event: None,
+    daemon: Daemon | None = None,
+    task_status: trio.TaskStatus[Daemon] = trio.TASK_STATUS_IGNORED,
+) -> Daemon:
+    """Keep all conversations going until every one is over or ``stop`` is set, or SIGINT or SIGTERM arrives.
+
+    Ready (``task_status``) when plugins are up and conversations begin; the network need not be there. ``observe`` is
+    told every event, at once and on this loop. From the request to stop, everything ends within ``stop_grace`` seconds;
+    a second signal ends it at once. Raises `ConfigurationError` before anything starts.
+    """
+    daemon = daemon or Daemon()
+    api_key = require_api_key(configuration, os.environ)
+    grace = configuration.daemon.stop_grace
+    async with trio.open_nursery() as services:
+        conversations_scope = trio.CancelScope()
+        await services.start(watch_signals, daemon, services.cancel_scope)
+        services.start_soon(bound_stop, daemon, conversations_scope, services.cancel_scope, grace)
+        async with open_tool_calls(plugins, configuration.tools) as tool_calls:
+            publish = functools.partial(publish_event, (log_event, tool_calls.observe, observe))
+            with conversations_scope:
+                async with trio.open_nursery() as conversations:
+                    for name, settings in configuration.conversations.items():
+                        conversation = Conversation(
+                            name,
+                            settings,
+                            configuration.platform.rest_url,
+                            api_key,
+                            tool_calls.call,
+                            publish,
+                            find_sound(settings),
+                            daemon.stop,
+                            grace * TOOLS_SHARE,
+                        )
+                        daemon.conversations[name] = conversation
+                        conversations.start_soon(keep, daemon, conversation, name=f"conversation {name}")
+                    task_status.started(daemon)
+        services.cancel_scope.cancel()
+    return daemon
+
+
+def find_sound(settings: ConversationConfig) -> OpenSound | None:
+    """How a conversation opens its microphone and speaker; text conversations import no audio."""
+    if settings.sound is None:
+        return None
+    from convaid.devices import open_sound
+
+    return functools.partial(open_sound, settings.sound)
+
+
+def publish_event(observers: tuple[Callable[[events.Event], None], ...], event: events.Event) -> None:
+    """Tell every observer; they return at once and raise nothing."""
+    for observe in observers:
+        observe(event)
+
+
+async def keep(daemon: Daemon, conversation: Conversation) -> None:
+    """Keep one conversation going and note how it ended."""
+    daemon.endings[conversation.name] = await keep_conversing(conversation)
+
+
+async def watch_signals(
+    daemon: Daemon, everything: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """The first SIGINT or SIGTERM asks for a clean end, the second ends everything at once."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            name = signal.Signals(number).name
+            if daemon.stop.is_set():
+                log.warning("a second signal (%s): stopping at once", name)
+                daemon.was_hurried = True
+                everything.cancel()
+                return
+            log.info("%s: stopping; a second signal ends at once", name)
+            daemon.stop.set()
+
+
+async def bound_stop(
+    daemon: Daemon, conversations: trio.CancelScope, everything: trio.CancelScope, grace: float
+) -> None:
+    """See to it that a request to stop is over in ``grace`` seconds, whatever hangs."""
+    await daemon.stop.wait()
+    conversations.deadline = trio.current_time() + grace * TALK_SHARE
+    everything.deadline = trio.current_time() + grace

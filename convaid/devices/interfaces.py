@@ -1,0 +1,61 @@
+"""What a sound device is to a session: a microphone that is read, a speaker that is written."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import frozen
+
+from convaid.audio import AudioFormat
+from convaid.errors import ConvaidError
+
+__all__ = ["HELD_LIMIT", "STEP", "DeviceError", "Microphone", "Sound", "Speaker"]
+
+STEP = 0.02  # seconds of one piece of sound: the grain in which speech can be interrupted
+HELD_LIMIT = 0.1  # seconds that a speaker takes ahead of its listener: enough for a late task, little to forget
+
+
+class DeviceError(ConvaidError):
+    """A device cannot be opened as it is configured, and waiting would not help: the remedy is in the message."""
+
+
+class Microphone(Protocol):
+    @property
+    def format(self) -> AudioFormat: ...
+
+    async def read(self) -> bytes:
+        """The next whole samples, as they come in real time; never empty, and never the end.
+
+        A device that is lost is opened again inside, which is logged once per loss; until then this waits. So whoever
+        needs a steady stream puts silence where a microphone is late.
+        """
+
+
+class Speaker(Protocol):
+    @property
+    def format(self) -> AudioFormat: ...
+
+    @property
+    def held(self) -> float:
+        """Seconds that were written and are not yet heard, as far as is known on this side of the device."""
+
+    async def write(self, pcm: bytes) -> None:
+        """Takes ``pcm``, which should be a step or so, and returns when not more than `HELD_LIMIT` seconds are held.
+
+        For one task at a time. A device that is lost is opened again inside, logged once per loss; meanwhile speech
+        goes unheard but takes its time.
+        """
+
+    def drop(self) -> None:
+        """Forgets what is held, so that the listener hears no more of it; a `write` that waits returns."""
+
+    async def drain(self) -> None:
+        """Returns when all that was written has been heard. The caller bounds it: a device may be stuck."""
+
+
+@frozen
+class Sound:
+    """The two devices of one session, speaking the session's audio formats."""
+
+    microphone: Microphone
+    speaker: Speaker

@@ -1,0 +1,144 @@
+"""What happens in the conversations, as values: for observers in plugins, for the log, for `convaid chat` (floor 1).
+
+Every event names its conversation as the configuration does; ``conversation_id`` is the platform's, once it is known.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import frozen
+
+from convaid.protocol.endings import SessionEnd
+from convaid.protocol.from_agent import ClientToolCall, FromAgent
+from convaid.protocol.to_agent import ToAgent
+
+__all__ = [
+    "Connected",
+    "Connecting",
+    "Ended",
+    "Event",
+    "MessageReceived",
+    "MessageSent",
+    "Outcome",
+    "RetryPlanned",
+    "SpeechInterrupted",
+    "ToolAnswer",
+    "ToolCallEnded",
+    "ToolCallStarted",
+]
+
+Outcome = Literal["ok", "error", "time-out", "unknown", "invalid", "stopped", "overloaded"]
+"""How a tool call ended: with a result; the tool raised; its time ran out; no such tool; wrong arguments; shutdown or
+interruption by us; too many calls at once."""
+
+
+@frozen
+class Connecting:
+    """A connection to the platform is being opened; ``host`` is where (the URL itself may be a secret)."""
+
+    conversation: str
+    host: str
+
+
+@frozen
+class Connected:
+    """The platform has confirmed the conversation; the formats are those of its metadata."""
+
+    conversation: str
+    conversation_id: str
+    user_input_audio_format: str
+    agent_output_audio_format: str
+
+
+@frozen
+class MessageReceived:
+    """A message of the platform's, except audio and pings, which are too many, and tool calls, which have their own."""
+
+    conversation: str
+    conversation_id: str | None
+    message: FromAgent
+
+
+@frozen
+class MessageSent:
+    """A message that somebody asked us to send (text, context, feedback); not audio, pongs or tool results."""
+
+    conversation: str
+    conversation_id: str | None
+    message: ToAgent
+
+
+@frozen
+class ToolCallStarted:
+    """The agent has called a tool."""
+
+    conversation: str
+    conversation_id: str | None
+    call: ClientToolCall
+
+
+@frozen
+class ToolAnswer:
+    """What a tool call came to: the one string that the agent gets, and what the log and observers want to know.
+
+    ``seconds`` counts from the call's arrival, waiting for a free place included.
+    """
+
+    result: str
+    is_error: bool
+    outcome: Outcome
+    seconds: float
+
+
+@frozen
+class ToolCallEnded:
+    """A tool call has its one answer; ``is_delivered`` is False where the link was lost before it could be sent."""
+
+    conversation: str
+    conversation_id: str | None
+    call: ClientToolCall
+    answer: ToolAnswer
+    is_delivered: bool
+
+
+@frozen
+class SpeechInterrupted:
+    """The user cut in; ``seconds`` of agent speech that had arrived will not be heard."""
+
+    conversation: str
+    conversation_id: str | None
+    event_id: int
+    seconds: float
+
+
+@frozen
+class Ended:
+    """A session is over; ``conversation_id`` is None where it never began. ``seconds`` is how long it lived."""
+
+    conversation: str
+    conversation_id: str | None
+    end: SessionEnd
+    seconds: float
+
+
+@frozen
+class RetryPlanned:
+    """The next connection will be tried in ``delay`` seconds."""
+
+    conversation: str
+    delay: float
+    end: SessionEnd
+
+
+Event = (
+    Connecting
+    | Connected
+    | MessageReceived
+    | MessageSent
+    | ToolCallStarted
+    | ToolCallEnded
+    | SpeechInterrupted
+    | Ended
+    | RetryPlanned
+)

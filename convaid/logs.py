@@ -1,0 +1,44 @@
+"""Logging to stderr, with secrets masked in the last step before a line leaves the program."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+
+from convaid.config.secrets import MASK, Secret, mask_text
+
+__all__ = ["MaskingFormatter", "set_up_logging"]
+
+SHORTEST_SECRET = 6  # characters: masking a shorter one everywhere would hide ordinary words, and it protects nothing
+QUIET = ("httpx", "httpcore", "trio-websocket")  # they log each request or frame, some with its URL
+
+
+def set_up_logging(level: str, secrets: Iterable[Secret] = ()) -> None:
+    """Send all logging of at least ``level`` (``"info"``) to stderr; whatever was set up before is replaced.
+
+    ``secrets`` are masked by value, and by its shape whatever looks like a credential: a signed URL is minted later.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(MaskingFormatter(secrets))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class MaskingFormatter(logging.Formatter):
+    """Formats records as single lines (a traceback follows on lines of its own) with secrets masked in all of it."""
+
+    def __init__(self, secrets: Iterable[Secret]) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        values = {secret.reveal() for secret in secrets}
+        # The longest first: one secret may be the beginning of another.
+        known = sorted((value for value in values if len(value) >= SHORTEST_SECRET), key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, known)) or r"(?!)")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask_text(self._known.sub(MASK, super().format(record)))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        # What an agent says can stand in a message: it must not forge a line, or steer the terminal that shows it.
+        return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], super().formatMessage(record))

@@ -1,0 +1,95 @@
+"""Events in words, one line each: for the log and the terminal (floor 6)."""
+
+from __future__ import annotations
+
+import logging
+
+from convaid import events
+from convaid.protocol.endings import Retry
+from convaid.protocol.from_agent import (
+    AgentResponse,
+    AgentResponseCorrection,
+    ClientError,
+    Error,
+    QueueStatus,
+    UserTranscript,
+)
+
+__all__ = ["describe_event", "log_event"]
+
+log = logging.getLogger("convaid")
+
+SHOWN_LENGTH = 300  # characters of parameters and results that a line shows
+QUIET = {Retry.NO: logging.INFO, Retry.SOON: logging.WARNING, Retry.LATER: logging.WARNING, Retry.REPAIR: logging.ERROR}
+
+
+def log_event(event: events.Event) -> None:
+    """Write an event to the log: a line per change of state at info, what is said at debug."""
+    level = logging.INFO
+    match event:
+        case events.MessageReceived() | events.MessageSent() | events.ToolCallStarted():
+            level = logging.DEBUG
+        case events.ToolCallEnded(answer=answer) if answer.is_error:
+            level = logging.WARNING
+        case events.Ended(end=end):
+            level = QUIET[end.retry]
+    if log.isEnabledFor(level):
+        line = describe_event(event)
+        if line:
+            log.log(level, "%s: %s", event.conversation, line)
+
+
+def describe_event(event: events.Event) -> str:
+    """One line that says what happened; empty for what is of no interest to a person."""
+    match event:
+        case events.Connecting():
+            return f"connecting to {event.host}"
+        case events.Connected():
+            return f"connected, conversation {event.conversation_id}"
+        case events.ToolCallStarted(call=call):
+            return f"tool {call.tool_name} called with {shorten(call.parameters)}"
+        case events.ToolCallEnded(call=call, answer=answer):
+            lost = "" if event.is_delivered else ", and the link was lost before the agent heard it"
+            return f"tool {call.tool_name} {answer.outcome} in {answer.seconds:.3f} s: {shorten(answer.result)}{lost}"
+        case events.SpeechInterrupted():
+            return f"the user cut in; {event.seconds:.1f} s of speech dropped"
+        case events.Ended():
+            return describe_end(event)
+        case events.RetryPlanned():
+            return f"connecting again in {event.delay:.1f} s"
+        case events.MessageSent():
+            return f"sent: {event.message}"
+        case events.MessageReceived(message=message):
+            return describe_message(message)
+
+
+def describe_end(event: events.Ended) -> str:
+    """How a session ended, with its code, and what to do about it."""
+    end = event.end
+    code = f" (code {end.code})" if end.code else ""
+    which = f"conversation {event.conversation_id} " if event.conversation_id else ""
+    remedy = f" -> {end.remedy}" if end.remedy else ""
+    return f"{which}{end.cause}{code} after {event.seconds:.1f} s: {end.detail}{remedy}"
+
+
+def describe_message(message: object) -> str:
+    """What was said, or what the platform complains of."""
+    match message:
+        case UserTranscript():
+            return f"user: {message.user_transcript}"
+        case AgentResponse():
+            return f"agent: {message.agent_response}"
+        case AgentResponseCorrection():
+            return f"agent, as far as it was heard: {message.corrected_agent_response}"
+        case Error() | ClientError():
+            return f"the platform reports: {message}"
+        case QueueStatus():
+            return f"queue: {message.status}"
+        case _:
+            return ""
+
+
+def shorten(value: object) -> str:
+    """``value`` as text, cut where it would fill the screen."""
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}… ({len(text)} characters)"

@@ -1,0 +1,54 @@
+"""What a plugin may offer: four hooks, each optional. Their signatures are what `convaid.hookimpl` functions are held against.
+
+A hook may leave out arguments that it does not need. It stands in the module (or on the object) that the plugin's entry
+point in the group ``convaid`` names.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pluggy
+
+from convaid.events import Event
+from convaid.plugins.tool import Tool
+
+__all__ = ["PROJECT", "hookimpl"]
+
+PROJECT = "convaid"  # pluggy's name for our hooks, and the group of the entry points
+
+hookimpl = pluggy.HookimplMarker(PROJECT)
+_hookspec = pluggy.HookspecMarker(PROJECT)
+
+
+@_hookspec(firstresult=True)
+def convaid_tools() -> list[Tool]:  # type: ignore[empty-body]  # specifications have no bodies
+    """Return the tools, each a function decorated with `convaid.tool`. Called once, before there is a conversation."""
+
+
+@_hookspec(firstresult=True)
+def convaid_settings() -> type:  # type: ignore[empty-body]
+    """Return an attrs class: the plugin's table in the configuration becomes one instance of it.
+
+    A table that does not fit is reported with its path, by `convaid check` too, and the plugin is not used.
+    """
+
+
+@_hookspec(firstresult=True)
+def convaid_lifespan(settings: Any) -> AbstractAsyncContextManager[Any]:  # type: ignore[empty-body]
+    """Return an async context manager that is open for as long as the daemon runs; what it yields is ``ToolContext.state``.
+
+    It is entered before the first conversation and left after the last, each within a time limit, in the plugin's own
+    thread under trio: whatever the plugin opens there, its async tools may use. ``settings`` is the instance of
+    `convaid_settings`'s class, None without one. A lifespan that raises takes the plugin's tools out of service, nothing else.
+    """
+
+
+@_hookspec(firstresult=True)
+def convaid_observe(event: Event) -> Any:
+    """See what happens in the conversations: called with every event of `convaid.events`, in order; may be async.
+
+    Runs in the plugin's own thread, one event at a time. What it raises is logged and otherwise ignored. An observer that
+    is slow loses events, and the log says how many.
+    """

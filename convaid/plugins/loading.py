@@ -1,0 +1,214 @@
+"""Finding the installed plugins and finding out what they offer (floor 4).
+
+Plugins are entry points in the group ``convaid``. They are loaded one by one by a loop of our own, in the order of their
+names: pluggy's own loading stops at the first broken plugin and has no stable order. A plugin that cannot be used has a
+status with a reason; it never stops the others, nor the daemon.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import EntryPoint
+from importlib.metadata import entry_points as find_entry_points
+from typing import Any, Literal
+
+import attrs
+import pluggy
+from attrs import frozen
+
+from convaid.errors import Problem, StructureError
+from convaid.events import Event
+from convaid.plugins import hookspecs
+from convaid.plugins.tool import Tool
+from convaid.structuring import nearest, structure
+
+__all__ = ["Plugin", "Plugins", "Status", "load_plugins"]
+
+logger = logging.getLogger(__name__)
+
+Status = Literal["ready", "disabled", "broken", "refused"]
+"""ready: in use; disabled: by the configuration, not imported; broken: it, or its table in the configuration, has a fault;
+refused: it clashes with another plugin."""
+
+HOOK_PREFIX = "convaid_"
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(HOOK_PREFIX))
+
+
+@frozen
+class Plugin:
+    """An installed plugin: who it is, whether it is of use, and what it offers."""
+
+    name: str
+    """The entry point's name, which is also that of its table in the configuration."""
+    module: str
+    distribution: str
+    version: str
+    status: Status
+    reason: str = ""
+    """Why the plugin is not ready; a sentence for a person."""
+    tools: tuple[Tool, ...] = ()
+    settings: Any = None
+    lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
+    observe: Callable[[Event], Any] | None = None
+    import_seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f'the plugin "{self.name}" ({self.distribution} {self.version})'
+
+
+@frozen
+class Plugins:
+    """All installed plugins, in the order of their names."""
+
+    all: tuple[Plugin, ...]
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with the plugins' tables in the configuration."""
+
+    def __iter__(self) -> Iterator[Plugin]:
+        return iter(self.all)
+
+    @property
+    def ready(self) -> tuple[Plugin, ...]:
+        return tuple(plugin for plugin in self.all if plugin.status == "ready")
+
+
+@frozen
+class _NoSettings:
+    """What the table of a plugin without settings is held against: nothing is expected there."""
+
+
+class _Unusable(Exception):
+    """The plugin cannot be used; ``str()`` is the reason."""
+
+
+def load_plugins(
+    tables: Mapping[str, Mapping[str, Any]], *, entry_points: Iterable[EntryPoint] | None = None
+) -> Plugins:
+    """Import every plugin that is installed and not disabled, and ask it what it offers.
+
+    ``tables`` are the plugins' tables in the configuration: ``enabled`` and the plugin's own settings. ``entry_points``
+    stands in for what is installed. Never raises because of a plugin: whatever it raises becomes its status, SystemExit
+    at import included; only KeyboardInterrupt passes.
+    """
+    found = find_entry_points(group=hookspecs.PROJECT) if entry_points is None else entry_points
+    plugins: list[Plugin] = []
+    problems: list[Problem] = []
+    for entry_point in sorted(found, key=lambda point: (point.name, point.value)):
+        plugin = _identify(entry_point)
+        table = dict(tables.get(plugin.name, {}))
+        if twin := next((other for other in plugins if other.name == plugin.name), None):
+            plugin = attrs.evolve(plugin, status="refused", reason=f"its name is taken by {twin}")
+        elif table.pop("enabled", True) is False:
+            plugin = attrs.evolve(plugin, status="disabled", reason=f"plugins.{plugin.name}.enabled is false")
+        else:
+            plugin = _load(plugin, entry_point, table, problems)
+            plugin = _refuse_taken_tools(plugin, plugins)
+        plugins.append(plugin)
+    names = [plugin.name for plugin in plugins]
+    for name in tables:
+        if name not in names:
+            found_names = nearest(name, names)
+            hint = f'did you mean "{found_names[0]}"?' if found_names else f"installed are: {', '.join(names) or 'none'}"
+            problems.append(Problem(f"plugins.{name}", f"no plugin of this name is installed; {hint}"))
+    return Plugins(tuple(plugins), tuple(problems))
+
+
+def _identify(entry_point: EntryPoint) -> Plugin:
+    distribution = entry_point.dist
+    return Plugin(
+        name=entry_point.name,
+        module=entry_point.value,
+        distribution=distribution.name if distribution else "unknown package",
+        version=distribution.version if distribution else "",
+        status="ready",
+    )
+
+
+def _load(plugin: Plugin, entry_point: EntryPoint, table: Mapping[str, Any], problems: list[Problem]) -> Plugin:
+    start = time.perf_counter()
+    try:
+        target = entry_point.load()
+        plugin = attrs.evolve(plugin, import_seconds=time.perf_counter() - start)
+        return _ask(plugin, _register(target), table)
+    except StructureError as error:
+        problems.extend(error.problems)
+        return attrs.evolve(plugin, status="broken", reason=str(error))
+    except _Unusable as error:
+        return attrs.evolve(plugin, status="broken", reason=str(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # plugin code runs here: whatever it does is its own misfortune
+        logger.debug("%s cannot be loaded", plugin, exc_info=error)
+        return attrs.evolve(plugin, status="broken", reason=_describe_failure(error))
+
+
+def _register(target: Any) -> pluggy.PluginManager:
+    """Return a manager for this one plugin: what one plugin does wrong cannot leave traces among the others."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(target)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise _Unusable(_explain_hooks(target) or str(error)) from None
+    if fault := _explain_hooks(target):
+        raise _Unusable(fault)
+    return manager
+
+
+def _explain_hooks(target: Any) -> str:
+    """Return what is wrong with the names and decorators of a plugin's hooks; "" if nothing is."""
+    for name, value in vars(target).items():
+        if not name.startswith(HOOK_PREFIX) or not inspect.isroutine(value):
+            continue
+        if name not in HOOKS:
+            found = nearest(name, HOOKS)
+            return f"there is no hook {name}; " + (f"did you mean {found[0]}?" if found else f"hooks are {', '.join(HOOKS)}")
+        if not hasattr(value, f"{hookspecs.PROJECT}_impl"):
+            return f"{name} is not decorated with @hookimpl"
+        if name == "convaid_lifespan" and inspect.isasyncgenfunction(value):
+            return f"{name} is not decorated with @asynccontextmanager"
+    return ""
+
+
+def _ask(plugin: Plugin, manager: pluggy.PluginManager, table: Mapping[str, Any]) -> Plugin:
+    hook = manager.hook
+    settings_class = hook.convaid_settings()
+    if settings_class is not None and not attrs.has(settings_class):
+        raise _Unusable(f"convaid_settings returned {settings_class!r}, which is not an attrs class")
+    settings = structure(table, settings_class or _NoSettings, f"plugins.{plugin.name}")
+    if settings_class is None:
+        settings = None
+    tools = tuple(hook.convaid_tools() or ())
+    for tool in tools:
+        if not isinstance(tool, Tool):
+            raise _Unusable(f"convaid_tools returned {tool!r}, which is not decorated with @tool")
+        if [other.name for other in tools].count(tool.name) > 1:
+            raise _Unusable(f'it has two tools of the name "{tool.name}"')
+    return attrs.evolve(
+        plugin,
+        tools=tools,
+        settings=settings,
+        lifespan=(lambda: hook.convaid_lifespan(settings=settings)) if hook.convaid_lifespan.get_hookimpls() else None,
+        observe=(lambda event: hook.convaid_observe(event=event)) if hook.convaid_observe.get_hookimpls() else None,
+    )
+
+
+def _refuse_taken_tools(plugin: Plugin, earlier: Iterable[Plugin]) -> Plugin:
+    owners = {tool.name: other for other in earlier for tool in other.tools if other.status == "ready"}
+    taken = [tool.name for tool in plugin.tools if tool.name in owners]
+    if plugin.status != "ready" or not taken:
+        return plugin
+    reason = "; ".join(f'its tool "{name}" is already offered by {owners[name]}' for name in taken)
+    return attrs.evolve(plugin, status="refused", reason=reason)
+
+
+def _describe_failure(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"

@@ -1,0 +1,182 @@
+"""`@tool`: a typed Python function as a tool that an agent can call (floor 4).
+
+Everything that the agent must know is read from the function when it is decorated: its name, its docstring, its parameters'
+types and descriptions. A mistake in a definition is a `ToolDefinitionError` there, with the remedy, not a surprise in a
+conversation.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import time
+from collections.abc import Callable
+from logging import Logger
+from typing import Any, NotRequired, TypedDict, get_type_hints, overload
+
+from attrs import define, frozen
+
+from convaid.errors import ToolDefinitionError
+from convaid.plugins.schema import ShapeError, describe_parameters, read_docstring, split_annotated
+from convaid.structuring import structure
+
+__all__ = ["Tool", "ToolContext", "tool"]
+
+NAME_PATTERN = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # what the platform accepts
+
+
+@define
+class ToolContext:
+    """What a tool may want to know about the call it serves: a parameter with this annotation is filled in by us."""
+
+    conversation: str
+    """The conversation's name in the configuration."""
+    conversation_id: str
+    """The platform's id of the conversation."""
+    tool_call_id: str
+    settings: Any
+    """The instance of the plugin's settings class; None without one."""
+    state: Any
+    """What the plugin's lifespan yielded; None without one."""
+    deadline: float
+    """When the agent is told that the tool took too long, on the clock of ``time.monotonic()``."""
+    log: Logger
+    """Writes to the daemon's log under the plugin's name."""
+
+    def count_seconds_left(self) -> float:
+        """Return the seconds until the deadline; negative when it has passed."""
+        return self.deadline - time.monotonic()
+
+
+@frozen
+class Tool:
+    """A function that agents can call, and what they are told about it. Made by `tool`; calling it calls the function."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """The parameters in the platform's schema dialect: an object node."""
+    function: Callable[..., Any]
+    is_async: bool
+    time_limit: float | None
+    """Seconds until a call counts as failed; None: as configured for all tools."""
+    parallel: int | None
+    """How many calls may run at once; None: as configured for all tools."""
+    context_parameter: str | None
+    """The name of the parameter that is a `ToolContext`."""
+    arguments_shape: Any
+    """A TypedDict of the other parameters."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def read_arguments(self, parameters: object) -> dict[str, Any]:
+        """Return the agent's parameters as the function's keyword arguments; None stands for no parameters.
+
+        Raises StructureError with everything that does not fit.
+        """
+        arguments: dict[str, Any] = structure({} if parameters is None else parameters, self.arguments_shape)
+        return arguments
+
+
+@overload
+def tool(function: Callable[..., Any], /) -> Tool: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    time_limit: float | None = None,
+    parallel: int | None = None,
+) -> Callable[[Callable[..., Any]], Tool]: ...
+def tool(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    time_limit: float | None = None,
+    parallel: int | None = None,
+) -> Tool | Callable[[Callable[..., Any]], Tool]:
+    """Make a tool of a function: ``@tool`` or ``@tool(time_limit=60)``.
+
+    The agent sees the function's name and its docstring up to the first section, unless ``name`` and ``description`` say
+    otherwise. Each parameter is described by ``Annotated[int, "how loud, 0 to 100"]`` or in the docstring's ``Args:``
+    section; one with a default is optional. A parameter annotated `ToolContext` is filled in and hidden from the agent.
+    ``time_limit`` (seconds) and ``parallel`` (calls at once) may be overruled by the configuration. An ``async def`` runs
+    under trio in the plugin's own thread, a ``def`` in a worker thread.
+
+    Raises ToolDefinitionError.
+    """
+
+    def make_tool(function: Callable[..., Any]) -> Tool:
+        return _make_tool(function, name, description, time_limit, parallel)
+
+    return make_tool if function is None else make_tool(function)
+
+
+def _make_tool(
+    function: Callable[..., Any], name: str | None, description: str | None, time_limit: float | None, parallel: int | None
+) -> Tool:
+    if not inspect.isroutine(function):
+        raise ToolDefinitionError(f"@tool: {function!r} is not a function")
+    name = function.__name__ if name is None else name
+    try:
+        if not NAME_PATTERN.fullmatch(name):
+            raise ShapeError('has a name that the platform refuses: write @tool(name="...") with 1 to 64 of a-z A-Z 0-9 _ -')
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+            raise ShapeError("yields: a tool has one answer, so return a list instead")
+        if time_limit is not None and not time_limit > 0:
+            raise ShapeError(f"has a time_limit of {time_limit}: it must be more than 0 s")
+        if parallel is not None and parallel < 1:
+            raise ShapeError(f"has parallel={parallel}: at least one call must be able to run")
+        summary, descriptions = read_docstring(inspect.getdoc(function) or "")
+        description = summary if description is None else description
+        if not description:
+            raise ShapeError("has no description: write a docstring that tells the agent what it does and when to use it")
+        hints = _read_hints(function)
+        context_parameter = next((key for key, hint in hints.items() if split_annotated(hint)[0] is ToolContext), None)
+        optional = _find_optional(function)
+        hints = {key: hint for key, hint in hints.items() if key != context_parameter}
+        return Tool(
+            name=name,
+            description=description,
+            parameters=describe_parameters(hints, descriptions, optional),
+            function=function,
+            is_async=inspect.iscoroutinefunction(function),
+            time_limit=time_limit,
+            parallel=parallel,
+            context_parameter=context_parameter,
+            arguments_shape=_make_arguments_shape(name, hints, optional),
+        )
+    except ShapeError as error:
+        code = inspect.unwrap(function).__code__
+        place = f"{code.co_filename}:{code.co_firstlineno}"
+        raise ToolDefinitionError(f'{place}: the tool "{name}" {error}') from None
+
+
+def _read_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotation of each parameter, in order."""
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise ShapeError(
+            f'is annotated with "{error.name}", which its module does not know: import or define it at the top of the module, '
+            "not in a function or under TYPE_CHECKING"
+        ) from None
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise ShapeError(f'has the parameter "{parameter}": agents pass arguments by name, so name each one')
+        if parameter.name not in hints:
+            raise ShapeError(f'has the parameter "{parameter.name}" without a type: write {parameter.name}: str, say')
+    return {key: hints[key] for key in inspect.signature(function).parameters}
+
+
+def _find_optional(function: Callable[..., Any]) -> frozenset[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return frozenset(parameter.name for parameter in parameters if parameter.default is not parameter.empty)
+
+
+def _make_arguments_shape(name: str, hints: dict[str, Any], optional: frozenset[str]) -> Any:
+    fields = {key: NotRequired[hint] if key in optional else hint for key, hint in hints.items()}
+    return TypedDict(name, fields)  # type: ignore[operator]  # its keys are known at run time only

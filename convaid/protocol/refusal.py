@@ -1,0 +1,26 @@
+"""What a REST error of the platform's says in words."""
+
+from __future__ import annotations
+
+import orjson
+
+__all__ = ["read_detail", "read_json"]
+
+DETAIL_LENGTH = 200  # characters of an error page that is not the platform's
+
+
+def read_detail(body: bytes) -> str:
+    """``detail.message``, a bare ``detail``, or the beginning of the body: the platform has used all of these shapes."""
+    answer = read_json(body)
+    detail = answer.get("detail") if isinstance(answer, dict) else None
+    if isinstance(detail, dict):
+        detail = detail.get("message") or detail.get("status")
+    return detail if isinstance(detail, str) else body.decode(errors="replace").strip()[:DETAIL_LENGTH]
+
+
+def read_json(body: bytes) -> object:
+    """The body as JSON, None where it is not."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None

@@ -1,0 +1,93 @@
+"""The three clocks of a session: is the link alive, does the agent answer, has the conversation gone on too long?
+
+Pure: the time comes in as an argument (trio's clock, seconds), the verdict goes out as a value.
+"""
+
+from __future__ import annotations
+
+import math
+
+from convaid.config.model import LimitsConfig
+from convaid.protocol.endings import SessionEnd, agent_silent, limit_reached, link_lost
+from convaid.protocol.from_agent import (
+    AgentChatResponsePart,
+    AgentResponse,
+    AgentResponseComplete,
+    AgentToolResponse,
+    Audio,
+    ClientToolCall,
+    ConversationInitiationMetadata,
+    FromAgent,
+    Interruption,
+    McpToolCall,
+    QueueStatus,
+    UserTranscript,
+)
+
+__all__ = ["Clocks"]
+
+ANSWERS = (
+    AgentResponse,
+    AgentChatResponsePart,
+    AgentResponseComplete,
+    AgentToolResponse,
+    Audio,
+    ClientToolCall,
+    Interruption,
+    McpToolCall,
+)
+"""Messages by which the agent shows that it is at work on its answer; pings and scores are not among them."""
+
+
+class Clocks:
+    """Knows what is due when. Each clock has its limit in ``[conversations.NAME.limits]``; inf turns it off."""
+
+    def __init__(self, limits: LimitsConfig, now: float) -> None:
+        self._limits = limits
+        self._started_at = now
+        self._active_at = now
+        self._metadata_due = now + limits.handshake
+        self._answer_due = math.inf
+
+    def note_message(self, message: FromAgent, now: float) -> None:
+        """The platform sent ``message``."""
+        if isinstance(message, ANSWERS):
+            self._answer_due = math.inf
+            self._active_at = now
+        elif isinstance(message, UserTranscript):
+            self.owe_answer(now)
+        elif isinstance(message, ConversationInitiationMetadata):
+            self._metadata_due = math.inf
+        elif isinstance(message, QueueStatus):
+            self._metadata_due = now + self._limits.answer  # in a queue, so it will take longer
+
+    def owe_answer(self, now: float) -> None:
+        """The user spoke or a tool's result was sent: now it is the agent's turn."""
+        self._active_at = now
+        self._answer_due = now + self._limits.answer
+
+    def find_overdue(self, now: float, heard_at: float) -> SessionEnd | None:
+        """What ends the session now, if anything does. ``heard_at`` is when the link was last heard."""
+        limits = self._limits
+        if now >= heard_at + limits.link_silence:
+            return link_lost(f"nothing was heard for {limits.link_silence:g} s, not even an answer to our pings")
+        if now >= self._metadata_due:
+            return link_lost(f"the platform did not begin the conversation in {limits.handshake:g} s")
+        if now >= self._answer_due:
+            return agent_silent(limits.answer)
+        if now >= self._active_at + limits.idle:
+            return limit_reached("idle", limits.idle)
+        if now >= self._started_at + limits.life:
+            return limit_reached("life", limits.life)
+        return None
+
+    def find_next_check(self, heard_at: float) -> float:
+        """When the next clock may run out."""
+        limits = self._limits
+        return min(
+            heard_at + limits.link_silence,
+            self._metadata_due,
+            self._answer_due,
+            self._active_at + limits.idle,
+            self._started_at + limits.life,
+        )

@@ -1,0 +1,39 @@
+"""The first frame of a session, from the configuration. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convaid.config.model import ConversationConfig
+from convaid.protocol.to_agent import ConversationInitiationClientData
+
+__all__ = ["build_initiation"]
+
+
+def build_initiation(settings: ConversationConfig) -> ConversationInitiationClientData:
+    """What ``settings`` ask of the agent; whatever is not set stays out, because a null may count as an override.
+
+    The table ``initiation`` is not in here: it is merged into the frame last (`UserSide.start`).
+    """
+    overrides = settings.overrides
+    conversation_config_override = drop_unset(
+        agent=drop_unset(
+            prompt=drop_unset(prompt=overrides.prompt),
+            first_message=overrides.first_message,
+            language=overrides.language,
+        ),
+        tts=drop_unset(voice_id=overrides.voice_id),
+        conversation=drop_unset(text_only=overrides.text_only),
+    )
+    return ConversationInitiationClientData(
+        conversation_config_override=conversation_config_override,
+        custom_llm_extra_body=settings.custom_llm_extra_body or None,
+        dynamic_variables=settings.dynamic_variables or None,
+        user_id=settings.user_id or None,
+        branch_id=(settings.branch_id or None) if settings.auth != "signed_url" else None,  # the URL has it
+    )
+
+
+def drop_unset(**fields: Any) -> dict[str, Any] | None:
+    """The fields that are set; None where none is."""
+    return {name: value for name, value in fields.items() if value is not None} or None

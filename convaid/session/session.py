@@ -1,0 +1,275 @@
+"""One session: the wire on one side, tools and speech on the other, and the tasks between them.
+
+The socket belongs to the caller and outlives the tasks: a session that ends by being asked to, not by being cancelled,
+lets the caller say goodbye with code 1000.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import trio
+from attrs import define, field
+
+from convaid import events
+from convaid.config.model import LimitsConfig
+from convaid.errors import RemoteProtocolError
+from convaid.outbox import Outbox
+from convaid.protocol.endings import SessionEnd, classify_close, link_lost, stopped_by_user
+from convaid.protocol.from_agent import (
+    Audio,
+    ClientToolCall,
+    ConversationInitiationMetadata,
+    FromAgent,
+    Interruption,
+    Ping,
+)
+from convaid.protocol.to_agent import (
+    ClientToolResult,
+    ConversationInitiationClientData,
+    Pong,
+    ToAgent,
+    UserAudio,
+    UserMessage,
+)
+from convaid.protocol.user_side import UserSide
+from convaid.session.clocks import Clocks
+from convaid.session.speech import OpenSound, Speech
+from convaid.transport import Link, LinkClosed
+
+__all__ = ["CallTool", "Session"]
+
+log = logging.getLogger(__name__)
+
+NORMAL_CLOSE = 1000
+SEND_LIMIT = 10.0  # seconds for one frame to leave: a link that takes no data for so long is lost
+FLUSH_LIMIT = 0.5  # seconds for the last frames to leave before we say goodbye
+LOGGED_FRAMES = 10  # malformed frames of one session that are logged; a flood is only counted
+
+STOPPED = events.ToolAnswer(
+    "The tool was stopped before it finished, because the program that runs it is shutting down.", True, "stopped", 0.0
+)
+
+
+class CallTool(Protocol):
+    """Runs a tool. Always answers; raises nothing but `trio.Cancelled`."""
+
+    def __call__(
+        self, call: ClientToolCall, conversation: str, conversation_id: str
+    ) -> Awaitable[events.ToolAnswer]: ...
+
+
+@define(eq=False)
+class Session:
+    """The conversation on one open link, from our first frame to whatever ends it."""
+
+    name: str
+    link: Link
+    limits: LimitsConfig
+    call_tool: CallTool
+    publish: Callable[[events.Event], None]
+    open_sound: OpenSound | None
+    """None in text conversations: agent speech that arrives all the same is counted and dropped."""
+
+    side: UserSide = field(init=False, factory=UserSide)
+    end: SessionEnd | None = field(init=False, default=None)
+    _outbox: Outbox = field(init=False, factory=Outbox)
+    _clocks: Clocks = field(init=False)
+    _speech: Speech | None = field(init=False, default=None)
+    _nursery: trio.Nursery = field(init=False)
+    _running: dict[str, trio.CancelScope] = field(init=False, factory=dict)
+    _idle: trio.Event = field(init=False, factory=trio.Event)
+
+    async def run(
+        self,
+        initiation: ConversationInitiationClientData,
+        raw: Mapping[str, Any],
+        stop: trio.Event,
+        last_words: float,
+    ) -> SessionEnd:
+        """Converse until something ends the session, and return what did.
+
+        ``initiation`` is our first frame, with ``raw`` merged into it for what is not modelled.
+        ``stop`` asks for the end: running tools then have ``last_words`` seconds to finish, and all of them an answer.
+        Cancelling ends at once and owes nothing.
+        """
+        self._clocks = Clocks(self.limits, trio.current_time())
+        self._outbox.put(self.side.start(initiation, raw))
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self.receive_events)
+                self._nursery.start_soon(self.send_events)
+                self._nursery.start_soon(self.ping_link)
+                self._nursery.start_soon(self.watch_clocks)
+                self._nursery.start_soon(self.wait_for_stop, stop, last_words)
+        finally:
+            self.side.end()
+        assert self.end is not None
+        return self.end
+
+    def finish(self, end: SessionEnd) -> None:
+        """End the session's tasks; the first reason given is the one that counts."""
+        self.end = self.end or end
+        self._nursery.cancel_scope.cancel()
+
+    # --- what is said ------------------------------------------------------------------------------------------
+
+    def say(self, message: ToAgent) -> None:
+        """Queue a message of the user's. Raises `LocalProtocolError` after the end of the session."""
+        self._outbox.put(self.side.send(message))
+        if isinstance(message, UserMessage):
+            self._clocks.owe_answer(trio.current_time())
+        self.publish(events.MessageSent(self.name, self.side.conversation_id, message))
+
+    async def send_events(self) -> None:
+        """Write what is queued; the only task that writes. A send that is cut short would end the connection."""
+        while True:
+            frame = await self._outbox.take()
+            with trio.move_on_after(SEND_LIMIT, shield=True) as limit:
+                is_sent = await self.link.send(frame)
+            if limit.cancelled_caught:
+                self.finish(link_lost(f"the platform took no data for {SEND_LIMIT:g} s"))
+                return
+            if not is_sent:
+                return  # the receiving task learns why
+
+    def send_audio(self, chunk: str) -> None:
+        """Queue a chunk of microphone audio, base64."""
+        self._outbox.put_audio(self.side.send(UserAudio(chunk)))
+
+    # --- what is heard -----------------------------------------------------------------------------------------
+
+    async def receive_events(self) -> None:
+        """Take what comes and act on it. Waits for nothing but the wire: pongs and interruptions are at once."""
+        while True:
+            frame = await self.link.receive()
+            if isinstance(frame, LinkClosed):
+                break
+            message = self.side.receive(frame)
+            if isinstance(message, RemoteProtocolError):
+                self.note_malformed(message)
+            elif message is not None:
+                self.react(message)
+        self.end = classify_close(
+            frame.code, frame.reason, self.side.last_error, had_metadata=self.side.metadata is not None
+        )
+        if frame.code == NORMAL_CLOSE and self._speech is not None:
+            await self._speech.play_tail()
+        self.finish(self.end)
+
+    def react(self, message: FromAgent) -> None:
+        """Act on one message, at once."""
+        match message:
+            case Ping():
+                self._outbox.put(self.side.send(Pong(message.event_id)))
+                return
+            case Audio():
+                self.play(message)
+            case ClientToolCall():
+                self._nursery.start_soon(self.run_tool, message, name=f"tool {message.tool_name}")
+            case Interruption():
+                seconds = self._speech.interrupt() if self._speech else 0.0
+                self.publish(events.SpeechInterrupted(self.name, self.side.conversation_id, message.event_id, seconds))
+            case ConversationInitiationMetadata():
+                self.begin(message)
+            case _:
+                self.publish(events.MessageReceived(self.name, self.side.conversation_id, message))
+        self._clocks.note_message(message, trio.current_time())
+
+    def begin(self, metadata: ConversationInitiationMetadata) -> None:
+        """The platform has confirmed the conversation: open the sound, if there is to be any."""
+        if self.open_sound is not None:
+            try:
+                self._speech = Speech(metadata, self.limits.chunk, self.send_audio, self.open_sound)
+            except ValueError as error:
+                self.note_malformed(RemoteProtocolError(str(error)))
+            else:
+                self._nursery.start_soon(self._speech.run)
+        self.publish(
+            events.Connected(
+                self.name,
+                metadata.conversation_id,
+                metadata.user_input_audio_format,
+                metadata.agent_output_audio_format,
+            )
+        )
+
+    def play(self, audio: Audio) -> None:
+        """Hand agent speech on, or count it where nobody listens."""
+        if self._speech is None:
+            self.side.counts["audio without a listener"] += 1
+            return
+        try:
+            self._speech.play(audio)
+        except ValueError as error:
+            self.note_malformed(RemoteProtocolError(f"audio_base_64 is not base64: {error}", audio.audio_base_64))
+
+    def note_malformed(self, error: RemoteProtocolError) -> None:
+        """Log a frame that breaks the protocol, and go on."""
+        self.side.counts["malformed logged"] += 1
+        if self.side.counts["malformed logged"] <= LOGGED_FRAMES:
+            log.warning("%s: ignoring a malformed frame: %s: %r", self.name, error, error.excerpt)
+
+    # --- tools -------------------------------------------------------------------------------------------------
+
+    async def run_tool(self, call: ClientToolCall) -> None:
+        """See one tool call to its one answer."""
+        conversation_id = self.side.conversation_id or ""
+        self.publish(events.ToolCallStarted(self.name, conversation_id, call))
+        answer = STOPPED
+        is_delivered = False
+        try:
+            with trio.CancelScope() as scope:
+                self._running[call.tool_call_id] = scope
+                answer = await self.call_tool(call, self.name, conversation_id)
+            self._outbox.put(self.side.send(ClientToolResult(call.tool_call_id, answer.result, answer.is_error)))
+            is_delivered = True
+        finally:
+            del self._running[call.tool_call_id]
+            if not self._running:
+                self._idle.set()
+                if call.expects_response:
+                    self._clocks.owe_answer(trio.current_time())
+            self.publish(events.ToolCallEnded(self.name, conversation_id, call, answer, is_delivered))
+
+    async def wait_tools(self) -> None:
+        """Wait until no tool runs."""
+        while self._running:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    # --- clocks and the end ------------------------------------------------------------------------------------
+
+    async def ping_link(self) -> None:
+        """Ask for a sign of life whenever the link has been quiet: a half-open connection shows in no other way."""
+        interval = self.limits.ping_interval
+        pinged_at = trio.current_time()
+        while True:
+            due = max(self.link.heard_at, pinged_at) + interval
+            await trio.sleep_until(due)
+            if trio.current_time() >= self.link.heard_at + interval:
+                pinged_at = trio.current_time()
+                with trio.move_on_after(interval):
+                    await self.link.ping()
+
+    async def watch_clocks(self) -> None:
+        """End the session when a clock runs out, unless it is over already and only plays its last words."""
+        while self.end is None:
+            overdue = self._clocks.find_overdue(trio.current_time(), self.link.heard_at)
+            if overdue is not None:
+                self.finish(overdue)
+            await trio.sleep_until(self._clocks.find_next_check(self.link.heard_at))
+
+    async def wait_for_stop(self, stop: trio.Event, last_words: float) -> None:
+        """When asked to stop: let tools finish within ``last_words`` seconds, answer for the others, send it all."""
+        await stop.wait()
+        with trio.move_on_after(last_words):
+            await self.wait_tools()
+        for scope in self._running.values():
+            scope.cancel()
+        with trio.move_on_after(FLUSH_LIMIT):
+            await self.wait_tools()
+            await self._outbox.wait_sent()
+        self.finish(stopped_by_user())

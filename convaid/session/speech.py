@@ -1,0 +1,102 @@
+"""Speech of one session: microphone to wire at a steady pace, wire to speaker in small steps that can be cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+import pybase64
+import trio
+
+from convaid.audio import AudioFormat
+from convaid.protocol.from_agent import Audio, ConversationInitiationMetadata
+from convaid.speech_buffers import MicrophoneBuffer, PlaybackBuffer
+
+if TYPE_CHECKING:
+    from convaid.devices import Microphone, Sound, Speaker
+
+__all__ = ["OpenSound", "Speech"]
+
+OpenSound = Callable[[AudioFormat, AudioFormat], "AbstractAsyncContextManager[Sound]"]
+"""Opens microphone and speaker for the formats of the metadata: user input, agent output."""
+
+STEP = 0.02  # seconds of speech handed to the speaker at a time: what an interruption has to wait for
+CUSHION = 5  # chunks of microphone audio that may wait; more than one waits only after a hiccup of this machine's
+LONGEST_REPLY = 600.0  # seconds of agent speech held: the platform's own limit for a whole conversation
+LATE_LIMIT = 1.0  # seconds behind its schedule after which the stream starts anew instead of catching up
+TAIL_MARGIN = 2.0  # seconds beyond the speech that waits, for the device to play out at the end
+
+
+class Speech:
+    """Both directions of one voice session, in the formats that the platform announced."""
+
+    def __init__(
+        self,
+        metadata: ConversationInitiationMetadata,
+        chunk: float,
+        send_audio: Callable[[str], None],
+        open_sound: OpenSound,
+    ) -> None:
+        """``chunk``: seconds of microphone audio in one frame; ``send_audio`` takes each as base64, at once.
+
+        Raises ValueError for a format that is none of the platform's seven.
+        """
+        self._input = AudioFormat.parse(metadata.user_input_audio_format)
+        self._output = AudioFormat.parse(metadata.agent_output_audio_format)
+        self._chunk = chunk
+        self._send_audio = send_audio
+        self._open_sound = open_sound
+        self._speaker: Speaker | None = None
+        silence = self._input.silence(chunk)
+        self.microphone_buffer = MicrophoneBuffer(silence, CUSHION * len(silence))
+        self.playback = PlaybackBuffer(self._output.bytes_for(STEP), self._output.bytes_for(LONGEST_REPLY))
+
+    def play(self, audio: Audio) -> None:
+        """Queue a piece of agent speech. Raises ValueError where it is not base64."""
+        self.playback.put(pybase64.b64decode(audio.audio_base_64, validate=True))
+
+    def interrupt(self) -> float:
+        """Be silent at once; returns the seconds of speech that will not be heard."""
+        seconds = self._output.seconds_of(self.playback.clear())
+        if self._speaker is not None:
+            seconds += self._speaker.held
+            self._speaker.drop()
+        return seconds
+
+    async def run(self) -> None:
+        """Open the devices and carry speech both ways until cancelled; closes them."""
+        async with self._open_sound(self._input, self._output) as sound, trio.open_nursery() as nursery:
+            self._speaker = sound.speaker
+            nursery.start_soon(self.fill_microphone_buffer, sound.microphone)
+            nursery.start_soon(self.stream_microphone)
+            nursery.start_soon(self.play_speech, sound.speaker)
+
+    async def fill_microphone_buffer(self, microphone: Microphone) -> None:
+        """Take what the microphone has, as it comes."""
+        while True:
+            self.microphone_buffer.put(await microphone.read())
+
+    async def stream_microphone(self) -> None:
+        """Send one chunk per tick, whatever the microphone does: the platform hangs up after 60 s without audio."""
+        due = trio.current_time()
+        while True:
+            due += self._chunk
+            if trio.current_time() - due > LATE_LIMIT:
+                due = trio.current_time()
+            await trio.sleep_until(due)
+            self._send_audio(pybase64.b64encode_as_string(self.microphone_buffer.take()))
+
+    async def play_speech(self, speaker: Speaker) -> None:
+        """Hand speech to the speaker step by step; the speaker sets the pace."""
+        while True:
+            await speaker.write(await self.playback.take())
+
+    async def play_tail(self) -> None:
+        """Let what the agent has said be heard to its end, bounded by its length."""
+        if self._speaker is None:
+            return
+        waiting = self._output.seconds_of(self.playback.size) + self._speaker.held
+        with trio.move_on_after(waiting + TAIL_MARGIN):
+            await self.playback.wait_empty()
+            await self._speaker.drain()

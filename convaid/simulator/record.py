@@ -1,0 +1,96 @@
+"""What the simulator keeps of each conversation and REST call, for tests to assert on and for people to read."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import trio
+from attrs import Factory, define, field, frozen
+
+from convaid.protocol.from_agent import Error
+from convaid.protocol.to_agent import ConversationInitiationClientData, ToAgent
+
+__all__ = ["CallRecord", "ConversationRecord", "Ending", "Line", "RequestRecord"]
+
+KEPT = 10_000  # entries of each list of one conversation; older ones go
+
+
+@frozen
+class Line:
+    """Something that was said. ``at`` is in seconds since the conversation began."""
+
+    speaker: Literal["agent", "user"]
+    text: str
+    at: float
+
+
+@define
+class CallRecord:
+    """A call of a client tool; ``result`` stays None where none came in time."""
+
+    tool: str
+    tool_call_id: str
+    parameters: dict[str, Any]
+    asked_at: float  # this and the next: trio's clock
+    answered_at: float | None = None
+    result: str | None = None
+    is_error: bool | None = None
+    answered: trio.Event = field(factory=trio.Event, repr=False, eq=False)
+
+    @property
+    def seconds(self) -> float | None:
+        """The round trip, as the agent saw it."""
+        return None if self.answered_at is None else self.answered_at - self.asked_at
+
+
+@frozen
+class Ending:
+    """How a conversation ended: who did it, and the close code and reason that the other side was told.
+
+    ``closed_by`` is "link" where no close frame was exchanged, and "simulator" where that was shut down.
+    """
+
+    closed_by: Literal["agent", "user", "link", "simulator"]
+    code: int
+    reason: str = ""
+    error: Error | None = None  # sent before the close
+    is_reset: bool = False
+
+
+@define(eq=False)
+class ConversationRecord:
+    """What happened in one conversation. ``sent`` and ``received`` count frames by type; ``counts`` what was odd.
+
+    ``problem`` is the expectation of the scenario that was not met, if any; it has ended the conversation.
+    """
+
+    conversation_id: str
+    agent_id: str
+    scenario: str
+    api_key: str | None = field(default=None, repr=False)  # as it came on the handshake
+    subprotocols: tuple[str, ...] = ()  # as offered
+    query: Mapping[str, str] = field(factory=dict, repr=False)  # may hold a signature
+    initiation: ConversationInitiationClientData | None = None
+    transcript: deque[Line] = Factory(lambda: deque(maxlen=KEPT))
+    calls: deque[CallRecord] = Factory(lambda: deque(maxlen=KEPT))
+    messages: deque[ToAgent] = field(factory=lambda: deque(maxlen=KEPT), repr=False)  # all but audio and pongs
+    sent: Counter[str] = Factory(Counter)
+    received: Counter[str] = Factory(Counter)
+    counts: Counter[str] = Factory(Counter)
+    problem: str | None = None
+    ending: Ending | None = None
+    started_at: float = Factory(trio.current_time)
+    ended: trio.Event = field(factory=trio.Event, repr=False)
+
+
+@frozen
+class RequestRecord:
+    """A REST call that was answered."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    api_key: str | None = field(repr=False)
+    status: int

@@ -1,0 +1,258 @@
+"""One WebSocket connection to the platform, over a TCP stream that we open and own (floor 2).
+
+trio-websocket does the framing. Opening and closing are ours, because its own opener leaves sockets behind on refused
+handshakes, does not bound the HTTP upgrade, hides TLS errors behind a time-out, and can leak its reader's errors.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import logging
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import cast
+from urllib.parse import urlsplit
+
+import trio
+from attrs import frozen
+from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+from wsproto.utilities import ProtocolError as WebSocketProtocolError
+
+from convaid.errors import LinkError, LinkRefused
+from convaid.protocol.refusal import read_detail
+
+__all__ = ["Address", "Link", "LinkClosed", "is_loopback", "load_trust_store", "open_link", "split_url"]
+
+log = logging.getLogger(__name__)
+
+SUBPROTOCOL = "convai"  # what the official JavaScript client offers
+MESSAGE_LIMIT = 16 * 2**20  # bytes of one message, as in the official SDKs; a larger one ends the link with 1009
+MESSAGE_QUEUE = 256  # messages between the socket and us; a full queue would hold up WebSocket pongs
+READ_SIZE = 256 * 2**10  # bytes of one read: four times the throughput of the library's 4 KiB
+ABNORMAL = 1006  # close code of a connection that ended without a close frame (RFC 6455, 7.1.5)
+
+
+@frozen
+class LinkClosed:
+    """The connection is over: the peer's close code and reason, or 1006 where no close frame came."""
+
+    code: int
+    reason: str = ""
+
+
+@frozen
+class Address:
+    """Where a WebSocket URL leads; ``resource`` is path and query, and may hold a secret."""
+
+    host: str
+    port: int
+    resource: str
+    is_tls: bool
+
+    @property
+    def netloc(self) -> str:
+        """Host and port as an HTTP ``Host`` header has them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port in (80, 443) else f"{host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"<{'wss' if self.is_tls else 'ws'} {self.netloc}>"
+
+
+def is_loopback(host: str) -> bool:
+    """Does this host name mean this machine?"""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def split_url(url: str) -> Address:
+    """Take a WebSocket URL apart. Raises `LinkError` for anything but ``wss://``, or ``ws://`` on loopback."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise LinkError(f"the platform's WebSocket URL cannot be read: {error}") from None
+    if not host or parts.scheme not in ("ws", "wss"):
+        raise LinkError(f"the platform's WebSocket URL must begin with wss://, not {parts.scheme or 'nothing'}://")
+    is_tls = parts.scheme == "wss"
+    if not is_tls and not is_loopback(host):
+        raise LinkError(f"refusing an unencrypted connection to {host}: use wss:// (ws:// is for this machine alone)")
+    resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Address(host, port or (443 if is_tls else 80), resource, is_tls)
+
+
+@functools.cache
+def load_trust_store() -> ssl.SSLContext:
+    """The machine's trusted certificates (``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured), loaded once."""
+    return ssl.create_default_context()
+
+
+class HeardStream(trio.abc.Stream):
+    """A stream that notes when the peer was last heard, whatever it said: half a frame and a pong count too."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self.heard_at = trio.current_time()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        chunk = await self.stream.receive_some(max_bytes)
+        self.heard_at = trio.current_time()
+        return chunk
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+
+class Link:
+    """An open connection. Opened and closed by `open_link`; one task receives, one sends, any may ping."""
+
+    def __init__(self, websocket: WebSocketConnection, stream: HeardStream) -> None:
+        self._websocket = websocket
+        self._stream = stream
+
+    @property
+    def heard_at(self) -> float:
+        """When (trio's clock) the peer was last heard, be it half a frame."""
+        return self._stream.heard_at
+
+    async def receive(self) -> str | bytes | LinkClosed:
+        """Wait for the next message; after the last one, what ended the connection."""
+        try:
+            return await self._websocket.get_message()
+        except ConnectionClosed:
+            closed = self._websocket.closed
+            return LinkClosed(closed.code, closed.reason or "") if closed else LinkClosed(ABNORMAL)
+
+    async def send(self, frame: str) -> bool:
+        """Send one text message. False where the connection is over; `receive` says why.
+
+        Cancelling it in the middle breaks the connection: shield it, with a deadline.
+        """
+        try:
+            await self._websocket.send_message(frame)
+        except ConnectionClosed:
+            return False
+        return True
+
+    async def ping(self) -> None:
+        """Send a WebSocket ping and wait for its pong, or for the end of the connection."""
+        try:
+            await self._websocket.ping()
+        except ConnectionClosed:
+            return
+
+
+class Reader:
+    """Stands in for the nursery that trio-websocket starts its reader in, so that the reader's errors become values."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self.refusal: ConnectionRejected | None = None
+        self.handshake = trio.CancelScope()
+
+    def start_soon(self, reader: Callable[[], Awaitable[None]]) -> None:
+        self._nursery.start_soon(self._read, reader, name="websocket reader")
+
+    async def _read(self, reader: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await reader()
+        except ConnectionRejected as refusal:
+            self.refusal = refusal
+        except (WebSocketProtocolError, ConnectionClosed) as error:
+            log.debug("the WebSocket reader ended: %s", error)  # a ping after our close frame, say
+        finally:
+            self.handshake.cancel()  # nothing more will come
+
+
+@asynccontextmanager
+async def open_link(
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    connect: float = 10.0,
+    handshake: float = 10.0,
+    disconnect: float = 3.0,
+) -> AsyncIterator[Link]:
+    """Open a connection; leaving the context says goodbye with code 1000 and closes the socket.
+
+    ``connect`` bounds name look-up, TCP and TLS, ``handshake`` the HTTP upgrade, ``disconnect`` the exchange of close
+    frames, in seconds. Raises `LinkError` where no connection comes about, `LinkRefused` where the platform answers
+    with an HTTP status. A cancelled context closes the socket at once, without goodbye: the peer sees 1006.
+    """
+    address = split_url(url)
+    stream = HeardStream(await open_stream(address, connect))
+    failure: LinkError | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                websocket = await shake_hands(nursery, stream, address, headers or {}, handshake)
+            except LinkError as error:
+                failure = error
+            else:
+                yield Link(websocket, stream)
+                with trio.move_on_after(disconnect):
+                    await websocket.aclose(1000)
+            nursery.cancel_scope.cancel()
+    finally:
+        await trio.aclose_forcefully(stream)
+    if failure is not None:
+        raise failure
+
+
+async def open_stream(address: Address, time_limit: float) -> trio.abc.Stream:
+    """Connect by TCP, and TLS where the URL says so. Raises `LinkError` after at most ``time_limit`` seconds."""
+    try:
+        with trio.fail_after(time_limit):
+            stream = await trio.open_tcp_stream(address.host, address.port)
+            return await start_tls(stream, address.host) if address.is_tls else stream
+    except (OSError, trio.BrokenResourceError) as error:
+        raise LinkError(f"cannot connect to {address.netloc}: {error.__cause__ or error}") from error
+    except trio.TooSlowError:
+        raise LinkError(f"cannot connect to {address.netloc}: no answer in {time_limit:g} s") from None
+
+
+async def start_tls(stream: trio.SocketStream, host: str) -> trio.abc.Stream:
+    """Begin TLS on a connected stream; closes it where that fails."""
+    tls = trio.SSLStream(stream, load_trust_store(), server_hostname=host, https_compatible=True)
+    try:
+        await tls.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return tls
+
+
+async def shake_hands(
+    nursery: trio.Nursery, stream: trio.abc.Stream, address: Address, headers: Mapping[str, str], time_limit: float
+) -> WebSocketConnection:
+    """Upgrade the stream to a WebSocket, whose reader runs in ``nursery``. Raises `LinkError` or `LinkRefused`."""
+    reader = Reader(nursery)
+    with reader.handshake, trio.move_on_after(time_limit) as limit:
+        return await wrap_client_stream(
+            cast(trio.Nursery, reader),
+            cast(trio.SocketStream, stream),
+            address.netloc,
+            address.resource,
+            subprotocols=[SUBPROTOCOL],
+            extra_headers=[(name.encode(), value.encode()) for name, value in headers.items()],
+            message_queue_size=MESSAGE_QUEUE,
+            max_message_size=MESSAGE_LIMIT,
+            receive_buffer_size=READ_SIZE,
+        )
+    if reader.refusal is not None:
+        raise LinkRefused(reader.refusal.status_code, read_detail(bytes(reader.refusal.body or b"")))
+    if limit.cancelled_caught:
+        raise LinkError(f"{address.netloc} did not answer the WebSocket handshake in {time_limit:g} s")
+    raise LinkError(f"{address.netloc} hung up during the WebSocket handshake")

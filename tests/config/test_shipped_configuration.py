@@ -1,0 +1,86 @@
+"""The shipped config.toml: it works as it stands, and what its comments show is true and complete."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import attrs
+import pytest
+
+from convaid.config import (
+    CommandConfig,
+    Configuration,
+    ConversationConfig,
+    DaemonConfig,
+    LimitsConfig,
+    LogConfig,
+    OverridesConfig,
+    PlatformConfig,
+    ToolConfig,
+    ToolsConfig,
+    WavConfig,
+    load_configuration,
+    parse_configuration,
+)
+
+SHIPPED = Path(__file__).parents[2] / "config.toml"
+AS_SHIPPED = Configuration(conversations={"main": ConversationConfig(agent_id="agent_demo")})
+
+
+def read_with_everything_in_use() -> str:
+    return re.sub(r"^#(?=[\[\w])", "", SHIPPED.read_text(), flags=re.MULTILINE)
+
+
+def test_is_a_text_conversation_with_the_simulator() -> None:
+    configuration = load_configuration(SHIPPED)
+    assert configuration == AS_SHIPPED
+    assert configuration.platform.is_simulator
+    assert configuration.conversations["main"].sound is None
+
+
+def test_three_changed_lines_lead_to_a_real_agent() -> None:
+    text = SHIPPED.read_text()
+    for old, new in (
+        ('\nbase_url = "simulator"\n', '\nbase_url = "eu"\n'),
+        ('\nagent_id = "agent_demo"\n', '\nagent_id = "agent_mine"\n'),
+        ('\nauth = "public"\n', '\nauth = "signed_url"\n'),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    configuration = parse_configuration(text, "config.toml")
+    assert configuration.platform.rest_url == "https://api.eu.residency.elevenlabs.io"
+    assert configuration.conversations["main"].needs_api_key
+
+
+@pytest.mark.parametrize(
+    ("place", "shape"),
+    [
+        ("", Configuration),
+        ("platform", PlatformConfig),
+        ("conversations.main", ConversationConfig),
+        ("conversations.main.overrides", OverridesConfig),
+        ("conversations.main.wav", WavConfig),
+        ("conversations.main.command", CommandConfig),
+        ("conversations.main.limits", LimitsConfig),
+        ("tools", ToolsConfig),
+        ("tools.add_note", ToolConfig),
+        ("log", LogConfig),
+        ("daemon", DaemonConfig),
+    ],
+)
+def test_shows_every_setting(place: str, shape: type) -> None:
+    table = tomllib.loads(read_with_everything_in_use())
+    for name in filter(None, place.split(".")):
+        table = table[name]
+    assert {field.name for field in attrs.fields(shape)} - {"named"} == set(table) - {"add_note"}
+
+
+def test_shows_the_defaults() -> None:
+    shown = parse_configuration(read_with_everything_in_use(), "config.toml").masked()
+    defaults = AS_SHIPPED.masked()
+    del shown["platform"]["api_key_file"]
+    for examples in ("overrides", "dynamic_variables", "wav", "command"):
+        del shown["conversations"]["main"][examples]
+        defaults["conversations"]["main"].pop(examples, None)
+    del shown["tools"]["add_note"]
+    assert shown | {"plugins": {}} == defaults

@@ -1,0 +1,285 @@
+"""The command devices with real programs: small Python recorders, `cat` as a player. Real clock: they are processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from convaid.audio import AudioFormat, Converter, make_tone, measure_level
+from convaid.config import CommandConfig
+from convaid.devices import Sound, Speaker, open_sound
+from convaid.devices.command import CommandMicrophone, CommandSpeaker
+
+PCM = AudioFormat("pcm", 16000)
+TONE = make_tone(440, 0.5, 16000)
+
+# Writes a file to its output in real time, in pieces that end within samples, then what else it is told to.
+RECORDER = """
+import sys, time
+samples, after = open(sys.argv[1], "rb").read(), sys.argv[2]
+for start in range(0, len(samples), 641):
+    sys.stdout.buffer.write(samples[start : start + 641])
+    sys.stdout.buffer.flush()
+    time.sleep(641 / 32000)
+if after == "fail":
+    print("overrun\\nno such card", file=sys.stderr)
+    sys.exit(3)
+time.sleep(60)
+"""
+
+
+def python(program: str, *arguments: object) -> tuple[str, ...]:
+    return (sys.executable, "-S", "-c", program, *map(str, arguments))
+
+
+def record(path: Path, samples: bytes, after: str = "wait") -> tuple[str, ...]:
+    path.write_bytes(samples)
+    return python(RECORDER, path, after)
+
+
+def play(folder: Path) -> tuple[str, ...]:
+    """A player that keeps what it hears, each process in a file of its own."""
+    return ("sh", "-c", f"exec cat > {folder}/$$")
+
+
+def heard_by(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_ctime_ns)]
+
+
+async def read_for(sound: Sound, size: int) -> bytes:
+    heard = b""
+    with trio.fail_after(10):
+        while len(heard) < size:
+            heard += await sound.microphone.read()
+    return heard
+
+
+async def speak(speaker: Speaker, speech: bytes) -> None:
+    step = speaker.format.bytes_for(0.02)
+    with trio.fail_after(10):
+        for start in range(0, len(speech), step):
+            await speaker.write(speech[start : start + step])
+
+
+async def wait_until(is_so: Callable[[], object]) -> None:
+    with trio.fail_after(10):
+        while not is_so():  # noqa: ASYNC110  another process makes it so
+            await trio.sleep(0.01)
+
+
+async def read_line(path: Path) -> str:
+    """What another process writes there."""
+
+    def read() -> str:
+        return path.read_text() if path.exists() else ""
+
+    await wait_until(lambda: read().endswith("\n"))
+    return read()
+
+
+def find_state(process: int) -> str:
+    """The letter of ps; "" for a process that is gone, "Z" for one that waits to be reaped."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return ""
+
+
+async def test_the_microphone_is_what_the_program_records(tmp_path: Path) -> None:
+    async with open_sound(CommandConfig(microphone=record(tmp_path / "in", TONE)), PCM, PCM) as sound:
+        with trio.fail_after(10):
+            chunks = [await sound.microphone.read() for _ in range(len(TONE) // 641)]
+    assert all(chunk and len(chunk) % 2 == 0 for chunk in chunks)
+    assert TONE.startswith(b"".join(chunks))
+
+
+async def test_both_programs_have_their_rate_and_the_conversation_its_formats(tmp_path: Path) -> None:
+    ulaw = AudioFormat("ulaw", 8000)
+    (tmp_path / "out").mkdir()
+    settings = CommandConfig(
+        microphone=record(tmp_path / "in", make_tone(440, 0.5, 48000)), speaker=play(tmp_path / "out"), rate=48000
+    )
+    async with open_sound(settings, ulaw, ulaw) as sound:
+        heard = await read_for(sound, ulaw.bytes_for(0.3))
+        await speak(sound.speaker, Converter(AudioFormat("pcm", 8000), ulaw).convert(make_tone(440, 0.3, 8000)))
+        with trio.fail_after(5):
+            await sound.speaker.drain()
+    assert measure_level(Converter(ulaw, AudioFormat("pcm", 8000)).convert(heard)) == pytest.approx(-12, abs=0.3)
+    speech = heard_by(tmp_path / "out")[0].strip(b"\0")
+    assert len(speech) == pytest.approx(AudioFormat("pcm", 48000).bytes_for(0.3), abs=1920)  # and the filter's lag
+    assert measure_level(speech) == pytest.approx(-12, abs=0.3)
+
+
+async def test_a_recorder_that_dies_is_started_again_in_step_and_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    samples = TONE[:641]  # it dies in the middle of a sample
+    async with open_sound(CommandConfig(microphone=record(tmp_path / "in", samples, "fail")), PCM, PCM) as sound:
+        assert await read_for(sound, 1920) == samples[:640] * 3
+    (logged,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "microphone program" in logged.message
+    assert "ended (exit status 3) overrun no such card" in logged.message
+
+
+async def test_a_recorder_that_comes_later_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    script = tmp_path / "recorder"
+    async with open_sound(CommandConfig(microphone=(str(script),)), PCM, PCM) as sound:
+        await wait_until(lambda: caplog.records)
+        script.write_text("#!/bin/sh\nexec yes\n")
+        script.chmod(0o700)
+        assert await read_for(sound, 640)
+    assert "cannot be started" in caplog.text
+    assert "No such file" in caplog.text
+
+
+async def test_a_recorder_that_gives_nothing_is_started_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CommandMicrophone, "MUTE_LIMIT", 0.2)
+    deaf_once = f"[ -e {tmp_path}/deaf ] && exec yes; : > {tmp_path}/deaf; exec sleep 60"
+    async with open_sound(CommandConfig(microphone=("sh", "-c", deaf_once)), PCM, PCM) as sound:
+        assert await read_for(sound, 640)
+    assert "gave nothing for 0.2 s" in caplog.text
+
+
+@pytest.fixture
+async def player(tmp_path: Path) -> AsyncIterator[Speaker]:
+    async with open_sound(CommandConfig(speaker=play(tmp_path)), PCM, PCM) as sound:
+        yield sound.speaker
+
+
+async def test_speech_is_played_whole_and_in_real_time(tmp_path: Path, player: Speaker) -> None:
+    started = trio.current_time()
+    await speak(player, TONE)
+    assert trio.current_time() - started == pytest.approx(0.4, abs=0.15)
+    assert 0 < player.held <= 0.11
+    with trio.fail_after(5):
+        await player.drain()
+    assert heard_by(tmp_path)[0].strip(b"\0") == TONE.strip(b"\0")
+
+
+async def test_a_player_gets_silence_between_speech(tmp_path: Path, player: Speaker) -> None:
+    await wait_until(lambda: len(b"".join(heard_by(tmp_path))) >= 6400)
+    assert not b"".join(heard_by(tmp_path)).strip(b"\0")
+
+
+async def test_dropping_silences_at_once_and_the_next_speech_is_whole(tmp_path: Path, player: Speaker) -> None:
+    await speak(player, TONE)
+    player.drop()
+    assert player.held == 0
+    second = make_tone(880, 0.2, 16000)
+    await speak(player, second)
+    with trio.fail_after(5):
+        await player.drain()
+    cut, whole = heard_by(tmp_path)[:2]
+    assert len(cut.strip(b"\0")) < len(TONE) - 640
+    assert whole.strip(b"\0") == second.strip(b"\0")
+
+
+async def test_dropping_when_nothing_was_said_leaves_the_player_alone(tmp_path: Path, player: Speaker) -> None:
+    player.drop()
+    await speak(player, TONE)
+    with trio.fail_after(5):
+        await player.drain()
+    assert heard_by(tmp_path)[0].strip(b"\0") == TONE.strip(b"\0")
+
+
+async def test_draining_waits_for_what_the_player_holds(tmp_path: Path) -> None:
+    slow = f"cat > {tmp_path}/all; sleep 0.3; : > {tmp_path}/heard"
+    async with open_sound(CommandConfig(speaker=("sh", "-c", slow)), PCM, PCM) as sound:
+        await speak(sound.speaker, TONE)
+        with trio.fail_after(5):
+            await sound.speaker.drain()
+        assert (tmp_path / "heard").exists()
+
+
+async def test_a_player_that_dies_costs_the_speech_but_no_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_sound(CommandConfig(speaker=("sh", "-c", "echo no card >&2; exit 1")), PCM, PCM) as sound:
+        started = trio.current_time()
+        await speak(sound.speaker, TONE * 2)
+        assert trio.current_time() - started == pytest.approx(1, abs=0.3)
+        with trio.fail_after(1):
+            await sound.speaker.drain()
+    (logged,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "ended (exit status 1) no card" in logged.message
+
+
+async def test_a_player_that_is_stuck_is_started_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CommandSpeaker, "STUCK_LIMIT", 0.2)
+    (tmp_path / "out").mkdir()
+    stuck_once = f"[ -e {tmp_path}/stuck ] && exec cat > {tmp_path}/out/$$; : > {tmp_path}/stuck; exec sleep 60"
+    async with open_sound(CommandConfig(speaker=("sh", "-c", stuck_once)), PCM, PCM) as sound:
+        await wait_until(lambda: any(heard_by(tmp_path / "out")))
+        await speak(sound.speaker, TONE)
+        with trio.fail_after(5):
+            await sound.speaker.drain()
+    assert heard_by(tmp_path / "out")[0].strip(b"\0") == TONE.strip(b"\0")
+    assert "took nothing for 0.2 s" in caplog.text
+
+
+@pytest.mark.parametrize("role", ["microphone", "speaker"])
+async def test_the_end_kills_what_does_not_want_to_end(role: str, tmp_path: Path) -> None:
+    stubborn = f"""
+import os, signal, subprocess, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen(["sleep", "60"])
+print(os.getpid(), child.pid, file=open("{tmp_path}/pids", "w"), flush=True)
+time.sleep(60)
+"""
+    command = python(stubborn)
+    settings = CommandConfig(microphone=command) if role == "microphone" else CommandConfig(speaker=command)
+    async with open_sound(settings, PCM, PCM):
+        program, child = map(int, (await read_line(tmp_path / "pids")).split())
+        left = trio.current_time()
+    assert 0.4 < trio.current_time() - left < 1.5  # the grace of SIGTERM, then SIGKILL
+    assert find_state(program) == ""  # reaped
+    await wait_until(lambda: find_state(child) in ("", "Z"))  # reaping an orphan is for process 1
+
+
+async def test_cancelling_the_session_ends_the_programs_as_well(tmp_path: Path) -> None:
+    program = f"echo $$ > {tmp_path}/pid; exec sleep 60"
+    with trio.CancelScope() as scope:
+        async with open_sound(CommandConfig(microphone=("sh", "-c", program)), PCM, PCM):
+            process = int(await read_line(tmp_path / "pid"))
+            scope.cancel()
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert find_state(process) == ""
+
+
+async def test_a_signal_to_our_group_does_not_reach_the_programs(tmp_path: Path) -> None:
+    """Ctrl+C in a terminal is for the daemon, which may still want to play what is being said."""
+    async with open_sound(CommandConfig(microphone=("sh", "-c", f"echo $$ > {tmp_path}/pid; exec yes")), PCM, PCM):
+        process = int(await read_line(tmp_path / "pid"))
+        assert os.getpgid(process) == process != os.getpgid(0)
+
+
+async def test_no_descriptor_stays_behind(tmp_path: Path) -> None:
+    settings = CommandConfig(microphone=("sh", "-c", "exec yes"), speaker=play(tmp_path))
+    async with open_sound(settings, PCM, PCM) as sound:  # what the first time opens for good
+        await sound.microphone.read()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        async with open_sound(settings, PCM, PCM) as sound:
+            await read_for(sound, 640)
+            for _ in range(3):
+                await speak(sound.speaker, TONE[:6400])
+                sound.speaker.drop()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_program_that_ends_by_a_signal_is_named_by_it(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_sound(CommandConfig(microphone=("sh", "-c", "kill -KILL $$")), PCM, PCM):
+        await wait_until(lambda: caplog.records)
+    assert f"ended ({signal.SIGKILL.name})" in caplog.text
