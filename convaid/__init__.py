@@ -1,6 +1,6 @@
 """convaid holds conversations with ElevenLabs agents and runs the client tools that they call.
 
-What a plugin needs is here: `tool`, `hookimpl`, `ToolContext`, `ToolError`. They are imported when they are first asked
+What a plugin needs is here: `tool`, `hookimpl`, `Tool`, `ToolContext`, `ToolError`. They are imported when they are first asked
 for, so that ``import convaid`` costs nothing where they are not.
 """
 
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convaid.errors import ToolError
     from convaid.plugins.hookspecs import hookimpl
-    from convaid.plugins.tool import ToolContext, tool
+    from convaid.plugins.tool import Tool, ToolContext, tool
 
 __version__ = "0.1.0"
 
-__all__ = ["ToolContext", "ToolError", "hookimpl", "tool"]
+__all__ = ["Tool", "ToolContext", "ToolError", "hookimpl", "tool"]
 
 _HOMES = {
+    "Tool": "convaid.plugins.tool",
     "ToolContext": "convaid.plugins.tool",
     "ToolError": "convaid.errors",
     "hookimpl": "convaid.plugins.hookspecs",

@@ -64,6 +64,7 @@ class PlaybackBuffer:
         self._chunks: deque[memoryview] = deque()
         self._filled = trio.Event()
         self._emptied = trio.Event()
+        self._is_step_out = False
         self.size = 0
         self.dropped = 0
 
@@ -81,11 +82,12 @@ class PlaybackBuffer:
         """Forget all that waits; returns how many bytes that was."""
         forgotten, self.size = self.size, 0
         self._chunks.clear()
-        self._emptied.set()
+        self._emptied.set()  # the step that is out comes back in its own time
         return forgotten
 
     async def take(self) -> bytes:
         """Wait for the next step of speech; asking for it says that the one before is with the speaker."""
+        self._is_step_out = False
         if not self.size:
             self._emptied.set()
         while not self.size:
@@ -94,6 +96,7 @@ class PlaybackBuffer:
         step = bytes(self._take(self._step))
         while len(step) < self._step and self.size:
             step += self._take(self._step - len(step))
+        self._is_step_out = True
         return step
 
     def _take(self, most: int) -> memoryview:
@@ -105,7 +108,7 @@ class PlaybackBuffer:
         return chunk
 
     async def wait_empty(self) -> None:
-        """Wait until nothing waits any more."""
-        while self.size:
+        """Wait until nothing waits any more and the last step is with the speaker."""
+        while self.size or self._is_step_out:
             self._emptied = trio.Event()
             await self._emptied.wait()

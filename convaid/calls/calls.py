@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from functools import partial
 from logging import Logger
 
@@ -78,8 +79,8 @@ class ToolCalls:
         """Run the tool that the agent asks for and return the one answer that it is owed.
 
         Always answers, within the tool's time limit, which includes waiting for a free place; raises nothing but
-        `trio.Cancelled`. A tool that is given up, because its time is over or because the caller is cancelled, is asked to
-        end, and nobody waits until it does.
+        `trio.Cancelled`. A tool that is given up, because its time is over or because the caller is cancelled, is asked
+        to end, and nobody waits until it does.
         """
         begin = trio.current_time()
         outcome, text = await self._see_to_its_end(call, conversation, conversation_id)
@@ -138,10 +139,11 @@ class ToolCalls:
         if room is not None and run.tool.is_async:
             room.start(run)
         else:
-            # Not trio.to_thread: that takes half as long again, and would let the plugin call back into our loop.
+            # Not trio.to_thread: that takes half as long again, and would let the plugin call back into our loop. A
+            # context of its own, because threads are used again: decimal's settings, say, belong to it.
             token = trio.lowlevel.current_trio_token()
             try:
-                trio.lowlevel.start_thread_soon(partial(perform, run), partial(_tell_end, token, run))
+                trio.lowlevel.start_thread_soon(partial(Context().run, perform, run), partial(_tell_end, token, run))
             except RuntimeError as error:  # the system gives us no more threads
                 run.places.release()
                 logger.error('the tool "%s" cannot run: %s', run.tool.name, error)

@@ -14,6 +14,7 @@ from decimal import Decimal
 from enum import Enum
 from inspect import iscoroutine
 from pathlib import PurePath
+from typing import Any
 from uuid import UUID
 
 import attrs
@@ -34,9 +35,10 @@ class UnsendableResult(Exception):
 def write_result(value: object) -> str:
     """Return the text for a tool's return value.
 
-    attrs classes, dataclasses and mappings become objects; lists, tuples and sets arrays; dates and times ISO 8601;
-    UUIDs, paths and decimals text; enumerations their values; NaN and infinities null, as JSON has no others; keys text.
-    Raises UnsendableResult for anything else: bytes, a generator, an object of a class of its own, a value inside itself.
+    attrs classes, dataclasses and mappings become objects, their keys text; lists, tuples and sets arrays; dates and
+    times ISO 8601; UUIDs, paths and decimals text; enumerations their values; NaN and infinities null, as JSON has
+    neither. Raises UnsendableResult for anything else: bytes, a generator, an object of a class of its own, a value
+    inside itself.
     """
     if value is None:
         return NOTHING
@@ -90,8 +92,9 @@ def _make_plain_container(value: object, place: str, above: tuple[int, ...]) -> 
         }
     if isinstance(value, type):
         raise UnsendableResult(f"{place} is the class {value.__name__}")
-    if attrs.has(type(value)):
-        names = [field.name for field in attrs.fields(type(value))]
+    kind: type[Any] = type(value)
+    if attrs.has(kind):
+        names = [field.name for field in attrs.fields(kind)]
     elif is_dataclass(value):
         names = [field.name for field in fields(value)]
     else:

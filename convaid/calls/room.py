@@ -1,8 +1,8 @@
-"""A plugin's room: a thread with a trio loop of its own, for all of a plugin's code that is async or observes (floor 5).
+"""A plugin's room: a thread with a trio loop of its own, for the plugin's code that is async or observes (floor 5).
 
-Between the conversations' loop and the room's there are only callbacks, in both directions: what runs on which loop is
-said at each method. Nothing on the conversations' side ever waits for the room without a limit, and the room's thread is a
-daemon thread, so that a room that does not end cannot keep the process alive.
+Between the conversations' loop and the room's there are only callbacks, in both directions. Nothing on the
+conversations' side ever waits for a room without a limit, and the room's thread is a daemon thread: a room that does
+not end cannot keep the process alive.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import trio
 from attrs import define, field
 from outcome import Outcome, Value, acapture
 
-from convaid.calls.run import Ending, Run, locate_thread, perform_async
+from convaid.calls.run import Ending, Run, describe_stop, locate_thread, perform_async
 from convaid.events import Event
 from convaid.plugins.loading import Plugin
 
@@ -48,14 +48,15 @@ class Room:
     _opened: trio.Event = field(factory=trio.Event, init=False)
     _ended: trio.Event = field(factory=trio.Event, init=False)
     _missed: int = field(default=0, init=False)
-    # Both
+    # Both sides
     _is_closing: bool = field(default=False, init=False)
     _events: deque[Event] = field(factory=deque, init=False)
     _thread: threading.Thread = field(init=False)
     # The room's side
     _inside: trio.lowlevel.TrioToken | None = field(default=None, init=False)
     _life: trio.CancelScope = field(factory=trio.CancelScope, init=False)
-    _nursery: trio.Nursery | None = field(default=None, init=False)
+    _has_begun: bool = field(default=False, init=False)
+    _nursery: trio.Nursery | None = field(default=None, init=False)  # while tools may run
     _closing: trio.Event = field(factory=trio.Event, init=False)
     _event_waits: trio.Event = field(factory=trio.Event, init=False)
 
@@ -94,10 +95,12 @@ class Room:
     def observe(self, event: Event) -> None:
         """Hand an event to the plugin's observer, or count it as missed if too many wait already."""
         if len(self._events) >= EVENTS_HELD:
+            if not self._missed:
+                logger.warning("%s is too slow to observe: %d events wait, others are lost", self.plugin, EVENTS_HELD)
             self._missed += 1
             return
         if self._missed:
-            logger.warning("%s was too slow to observe %d events", self.plugin, self._missed)
+            logger.warning("%s observes again; it has missed %d events", self.plugin, self._missed)
             self._missed = 0
         self._events.append(event)
         self._ask(self._wake_observer)
@@ -111,19 +114,19 @@ class Room:
         run.finish(result)
 
     def _end(self, failure: str) -> None:
-        """The thread is at its end: nothing that runs in it will answer any more."""
+        """The thread is at its end: nothing that ran in it will answer any more."""
         if not self._is_closing:
             self._fail(failure or "its lifespan ended too early")
         elif failure:
             logger.error("%s did not close well: %s", self.plugin, failure)
         for run in tuple(self._runs):
-            self._finish(run, Value(("error", f'The tool "{run.tool.name}" is out of service: its plugin has ended.')))
+            self._finish(run, Value(describe_stop(run)))
         self._opened.set()
         self._ended.set()
 
     def _fail(self, failure: str) -> None:
         logger.error("%s is out of service: %s", self.plugin, failure)
-        self.failure = failure
+        self.failure = self.failure or failure
 
     def _ask(self, act: Callable[..., object], *args: object) -> None:
         """Have a callback run on the room's loop, if it still has one."""
@@ -154,22 +157,28 @@ class Room:
         with self._life:
             async with AsyncExitStack() as stack:
                 state = await stack.enter_async_context(self.plugin.lifespan()) if self.plugin.lifespan else None
-                async with trio.open_nursery() as self._nursery:
+                self._has_begun = True
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
                     if self.plugin.observe is not None:
-                        self._nursery.start_soon(self._pass_events_on, self.plugin.observe)
+                        nursery.start_soon(self._pass_events_on, self.plugin.observe)
                     self._tell(self._enter_service, state)
-                    await self._closing.wait()
-                    self._nursery.cancel_scope.cancel()
+                    try:
+                        await self._closing.wait()
+                    finally:  # asked to, or cancelled by the lifespan
+                        self._nursery = None
+                        nursery.cancel_scope.cancel()
 
     def _end_life(self) -> None:
         self._closing.set()
-        if self._nursery is None:  # the lifespan has not even begun
+        if not self._has_begun:
             self._life.cancel()
 
     def _begin(self, run: Run) -> None:
-        if run.waiting is None:  # given up while the loop was blocked: too late for the tool to do anything
-            self._tell(self._finish, run, Value(("stopped", "")))
-        elif self._nursery is not None and not self._closing.is_set():
+        if self._nursery is None or run.waiting is None:
+            # Closing, or given up while the loop was blocked: too late for the tool to do anything.
+            self._tell(self._finish, run, Value(describe_stop(run)))
+        else:
             run.scope = trio.CancelScope()
             self._nursery.start_soon(self._perform, run, run.scope, name=f"tool {run.tool.name}")
 

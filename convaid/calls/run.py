@@ -24,7 +24,7 @@ from convaid.errors import StructureError, ToolError
 from convaid.events import Outcome
 from convaid.plugins.tool import Tool, ToolContext
 
-__all__ = ["Ending", "Run", "describe_frames", "locate_thread", "perform", "perform_async"]
+__all__ = ["Ending", "Run", "describe_stop", "locate_thread", "perform", "perform_async"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Run:
         if self.task is not None and self.scope is not None and self.scope.cancel_called:
             # Its loop is alive, so it is not where its thread is. It may move on while we look, hence the two errors.
             with suppress(AttributeError, TypeError):
-                return describe_frames(reversed(list(self.task.iter_await_frames())))
+                return _describe_frames(reversed(list(self.task.iter_await_frames())))
         return locate_thread(self.thread)
 
 
@@ -130,11 +130,16 @@ def _fail(run: Run, error: BaseException) -> Ending:
                 "Do not call it again for this: its work may have been done."
             )
         case trio.Cancelled():
-            kind, text = "stopped", f'The tool "{name}" was stopped before it finished.'
+            kind, text = describe_stop(run)
         case _:
             run.context.log.error('the tool "%s" failed', name, exc_info=error)
             text = _describe_fault(name, error)
     return kind, cut_text(text, run.size)
+
+
+def describe_stop(run: Run) -> Ending:
+    """Return the ending of a run whose plugin stops."""
+    return "stopped", f'The tool "{run.tool.name}" was stopped before it finished.'
 
 
 def _describe_fault(name: str, error: BaseException) -> str:
@@ -147,11 +152,11 @@ def _describe_fault(name: str, error: BaseException) -> str:
 def locate_thread(ident: int | None) -> str:
     """Return the file, line and function that a thread is in, and from where; innermost first."""
     frame = sys._current_frames().get(ident) if ident is not None else None
-    return describe_frames(walk_stack(frame)) if frame is not None else "an unknown place"
+    return _describe_frames(walk_stack(frame)) if frame is not None else "an unknown place"
 
 
-def describe_frames(frames: Iterable[tuple[FrameType, int]]) -> str:
-    """Return the innermost lines of a plugin's in words; ``frames`` are innermost first."""
+def _describe_frames(frames: Iterable[tuple[FrameType, int]]) -> str:
+    """Return the innermost lines that are the plugin's, or a library's of its, in words."""
     shown = [(frame.f_code, line) for frame, line in frames if _is_foreign(frame)][:SHOWN_FRAMES]
     return " from ".join(f"{code.co_filename}:{line} {code.co_name}" for code, line in shown) or "an unknown place"
 

@@ -174,20 +174,27 @@ async def say_lines(daemon: Daemon, name: str, turn: Turn, lines: Lines) -> None
 
 
 async def read_lines() -> Lines:
-    """What a person types, line by line. The thread that waits for it is left behind when the conversation ends."""
+    """What a person types or a pipe holds, line by line. The thread that waits for it is left behind when the conversation ends."""
     while True:
         line = await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
         if not line:
             return
         if line.strip():
+            if not sys.stdin.isatty():
+                print_user(line.strip())
             yield line.strip()
 
 
 async def recite(examples: Iterable[str]) -> Lines:
     """The user's part of a scenario, for a demonstration."""
     for line in examples:
-        click.echo(click.style("user:  ", bold=True) + line)
+        print_user(line)
         yield line
+
+
+def print_user(line: str) -> None:
+    """Print what the user says, where no terminal has shown it already."""
+    click.echo(click.style("user:  ", bold=True) + line)
 
 
 @click.command()

@@ -69,7 +69,9 @@ def load_setting(
         remedy = "no such file; name one with --config (`convaid demo` needs none)"
         raise ConfigurationError(places, [Problem("", remedy)])
     api_key = require_api_key(configuration, os.environ)
-    set_up_logging("warning" if is_quiet else configuration.log.level, [*configuration.secrets(), *([api_key] if api_key else [])])
+    set_up_logging(
+        "warning" if is_quiet else configuration.log.level, [*configuration.secrets(), *([api_key] if api_key else [])]
+    )
     plugins = load_plugins(configuration.plugins)
     if plugins.problems:
         raise ConfigurationError(str(path), plugins.problems)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from itertools import count
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import trio
 
@@ -108,24 +109,43 @@ class WavSpeaker:
 async def open_wav_sound(
     settings: WavConfig, user_input: AudioFormat, agent_output: AudioFormat
 ) -> AsyncIterator[Sound]:
-    """See `open_sound`. The microphone reads its file from the beginning, the speaker overwrites its own."""
+    """See `open_sound`. The microphone reads its file from the beginning; the speaker overwrites nothing.
+
+    Where its file is there already, a recording of an earlier session, it takes the next free name: ``out-2.wav``.
+    """
     with ExitStack() as files:
         reader = writer = None
         if settings.microphone:
             with _blame(settings.microphone, "microphone"):
-                reader = WavReader(files.enter_context(_open_file(settings.microphone, "rb")))
+                reader = WavReader(files.enter_context(_open_file(settings.microphone)))
         if settings.speaker:
             with _blame(settings.speaker, "speaker"):
-                writer = WavWriter(files.enter_context(_open_file(settings.speaker, "wb")), agent_output.rate)
+                writer = WavWriter(files.enter_context(_open_next(settings.speaker)), agent_output.rate)
         speaker = WavSpeaker(writer, agent_output.rate)
         files.callback(speaker.play)  # up to the end of the session
         yield convert_sound(Sound(WavMicrophone(reader, user_input.rate), speaker), user_input, agent_output)
 
 
-def _open_file(path: Path, mode: Literal["rb", "wb"]) -> BinaryIO:
+def _open_file(path: Path) -> BinaryIO:
+    _refuse_odd(path)
+    return path.open("rb")
+
+
+def _open_next(path: Path) -> BinaryIO:
+    """Create the file, or the first of ``name-2``, ``name-3``, … that is not there yet."""
+    _refuse_odd(path)
+    for number in count(1):
+        free = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+        with suppress(FileExistsError):
+            file = free.open("xb", buffering=0)
+            log.info("the agent's speech goes to %s", free)
+            return file
+    raise AssertionError("numbers do not end")
+
+
+def _refuse_odd(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise ValueError("it is not a plain file")  # a FIFO would block
-    return path.open(mode, buffering=0 if mode == "wb" else 65536)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""Plugins: what they may offer (`hookspecs`), how a function becomes a tool (`tool`), how they are found (`loading`) (floor 4).
+"""Plugins: what they may offer (`hookspecs`), how functions become tools (`tool`), how they are found (`loading`).
 
-Nothing here runs a plugin's tools or keeps its lifespan; that is `convaid.calls`.
+Floor 4. Nothing here runs a plugin's tools or keeps its lifespan; that is `convaid.calls`.
 """
 
 from convaid.plugins.loading import Plugin, Plugins, load_plugins

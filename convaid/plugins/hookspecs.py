@@ -1,4 +1,4 @@
-"""What a plugin may offer: four hooks, each optional. Their signatures are what `convaid.hookimpl` functions are held against.
+"""What a plugin may offer: four hooks, each optional (floor 4). `convaid.hookimpl` functions are held against these.
 
 A hook may leave out arguments that it does not need. It stands in the module (or on the object) that the plugin's entry
 point in the group ``convaid`` names.
@@ -37,11 +37,12 @@ def convaid_settings() -> type:  # type: ignore[empty-body]
 
 @_hookspec(firstresult=True)
 def convaid_lifespan(settings: Any) -> AbstractAsyncContextManager[Any]:  # type: ignore[empty-body]
-    """Return an async context manager that is open for as long as the daemon runs; what it yields is ``ToolContext.state``.
+    """Return an async context manager that is open while the daemon runs; what it yields is ``ToolContext.state``.
 
     It is entered before the first conversation and left after the last, each within a time limit, in the plugin's own
     thread under trio: whatever the plugin opens there, its async tools may use. ``settings`` is the instance of
-    `convaid_settings`'s class, None without one. A lifespan that raises takes the plugin's tools out of service, nothing else.
+    `convaid_settings`'s class, None without one. A lifespan that raises takes the plugin's tools out of service, and
+    nothing else.
     """
 
 
@@ -49,6 +50,6 @@ def convaid_lifespan(settings: Any) -> AbstractAsyncContextManager[Any]:  # type
 def convaid_observe(event: Event) -> Any:
     """See what happens in the conversations: called with every event of `convaid.events`, in order; may be async.
 
-    Runs in the plugin's own thread, one event at a time. What it raises is logged and otherwise ignored. An observer that
-    is slow loses events, and the log says how many.
+    Runs in the plugin's own thread, one event at a time. What it raises is logged and otherwise ignored. An observer
+    that is slow loses events, and the log says how many.
     """

@@ -1,8 +1,8 @@
 """Finding the installed plugins and finding out what they offer (floor 4).
 
-Plugins are entry points in the group ``convaid``. They are loaded one by one by a loop of our own, in the order of their
-names: pluggy's own loading stops at the first broken plugin and has no stable order. A plugin that cannot be used has a
-status with a reason; it never stops the others, nor the daemon.
+Plugins are entry points in the group ``convaid``. They are loaded one by one by a loop of our own, in the order of
+their names: pluggy's own loading stops at the first broken plugin and has no stable order. A plugin that cannot be used
+has a status with a reason; it never stops the others, nor the daemon.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ __all__ = ["Plugin", "Plugins", "Status", "load_plugins"]
 logger = logging.getLogger(__name__)
 
 Status = Literal["ready", "disabled", "broken", "refused"]
-"""ready: in use; disabled: by the configuration, not imported; broken: it, or its table in the configuration, has a fault;
-refused: it clashes with another plugin."""
+"""ready: in use; disabled: by the configuration, and not imported; broken: it, or its table in the configuration, has a
+fault; refused: it clashes with another plugin."""
 
 HOOK_PREFIX = "convaid_"
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(HOOK_PREFIX))
@@ -112,8 +112,7 @@ def load_plugins(
     names = [plugin.name for plugin in plugins]
     for name in tables:
         if name not in names:
-            found_names = nearest(name, names)
-            hint = f'did you mean "{found_names[0]}"?' if found_names else f"installed are: {', '.join(names) or 'none'}"
+            hint = _suggest(name, names) or f"installed are: {', '.join(names) or 'none'}"
             problems.append(Problem(f"plugins.{name}", f"no plugin of this name is installed; {hint}"))
     return Plugins(tuple(plugins), tuple(problems))
 
@@ -142,7 +141,7 @@ def _load(plugin: Plugin, entry_point: EntryPoint, table: Mapping[str, Any], pro
         return attrs.evolve(plugin, status="broken", reason=str(error))
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001  # plugin code runs here: whatever it does is its own misfortune
+    except BaseException as error:  # plugin code runs here: whatever it does is its own misfortune
         logger.debug("%s cannot be loaded", plugin, exc_info=error)
         return attrs.evolve(plugin, status="broken", reason=_describe_failure(error))
 
@@ -167,8 +166,7 @@ def _explain_hooks(target: Any) -> str:
         if not name.startswith(HOOK_PREFIX) or not inspect.isroutine(value):
             continue
         if name not in HOOKS:
-            found = nearest(name, HOOKS)
-            return f"there is no hook {name}; " + (f"did you mean {found[0]}?" if found else f"hooks are {', '.join(HOOKS)}")
+            return f'there is no hook "{name}"; {_suggest(name, HOOKS) or "there are: " + ", ".join(HOOKS)}'
         if not hasattr(value, f"{hookspecs.PROJECT}_impl"):
             return f"{name} is not decorated with @hookimpl"
         if name == "convaid_lifespan" and inspect.isasyncgenfunction(value):
@@ -181,7 +179,7 @@ def _ask(plugin: Plugin, manager: pluggy.PluginManager, table: Mapping[str, Any]
     settings_class = hook.convaid_settings()
     if settings_class is not None and not attrs.has(settings_class):
         raise _Unusable(f"convaid_settings returned {settings_class!r}, which is not an attrs class")
-    settings = structure(table, settings_class or _NoSettings, f"plugins.{plugin.name}")
+    settings: Any = structure(table, settings_class or _NoSettings, f"plugins.{plugin.name}")
     if settings_class is None:
         settings = None
     tools = tuple(hook.convaid_tools() or ())
@@ -206,6 +204,11 @@ def _refuse_taken_tools(plugin: Plugin, earlier: Iterable[Plugin]) -> Plugin:
         return plugin
     reason = "; ".join(f'its tool "{name}" is already offered by {owners[name]}' for name in taken)
     return attrs.evolve(plugin, status="refused", reason=reason)
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    found = nearest(name, known)
+    return f'did you mean "{found[0]}"?' if found else ""
 
 
 def _describe_failure(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """A function's parameters in the platform's schema dialect, which is a small part of JSON Schema (floor 4).
 
 Nodes are literals (string, integer, number, boolean; ``enum`` for strings), arrays and objects. Any other key makes the
-platform refuse the tool, and a literal needs a description, because that is what tells it that the model fills the value
-in. Source: the platform's OpenAPI description, ``ObjectJsonSchemaProperty`` and its parts.
+platform refuse the tool, and a literal needs a description, because that is what tells it that the model fills the
+value in. Source: the platform's OpenAPI description, ``ObjectJsonSchemaProperty`` and its parts.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ LITERALS: dict[Any, tuple[str, str]] = {
     datetime: ("string", "a date and time such as 2026-11-22T18:30:00+01:00"),
     UUID: ("string", "a UUID"),
 }
-KNOWN = "str, int, float, bool, Literal of strings, str Enum, date, time, datetime, UUID, list, attrs class, TypedDict, X | None"
+KNOWN = "str, int, float, bool, Literal or Enum of texts, date, time, datetime, UUID, list, attrs class, TypedDict"
 SECTION = re.compile(r"(Args|Arguments|Parameters|Attributes|Returns|Yields|Raises|Notes?|Examples?|See Also):")
 PARAMETER_SECTIONS = ("Args", "Arguments", "Parameters", "Attributes")
 PARAMETER = re.compile(r"\*{0,2}(\w+)(?: *\([^)]*\))?: *(.*)")
@@ -148,8 +148,10 @@ def _make_plain_node(kind: Any, description: str, place: str, above: tuple[type,
     if description:
         node["description"] = description
     elif node["type"] != "object":
-        example = f'{place.rpartition(".")[2].removesuffix("[]")}: Annotated[{_name(kind)}, "what the agent should know"]'
-        raise ShapeError(f'has the parameter "{place}" without a description: write {example}, or describe it under "Args:"')
+        example = f'Annotated[{_name(kind)}, "what the agent should know"]'
+        raise ShapeError(
+            f'has the parameter "{place}" without a description: write {example}, or use the "Args:" section'
+        )
     return node
 
 
@@ -162,12 +164,15 @@ def _make_class_node(kind: Any, place: str, above: tuple[type, ...]) -> Node:
     hints = get_type_hints(kind, include_extras=True)
     _, descriptions = read_docstring(cleandoc(kind.__doc__ or ""))
     if is_typeddict(kind):
-        # Not kind.__optional_keys__: it misses NotRequired where annotations are postponed.
-        origins = {name: get_origin(hint) for name, hint in hints.items()}
-        optional = {
-            name for name in hints if origins[name] is NotRequired or (not kind.__total__ and origins[name] is not Required)
-        }
-        hints = {n: get_args(h)[0] if origins[n] in (Required, NotRequired) else h for n, h in hints.items()}
+        optional = kind.__optional_keys__
+        for name, hint in hints.items():
+            if (mark := get_origin(hint)) in (Required, NotRequired):
+                if (mark is NotRequired) != (name in optional):
+                    raise ShapeError(
+                        f'has the parameter "{place}", whose "{name}" is marked where Python does not see it: '
+                        f'remove "from __future__ import annotations" from the module of {_name(kind)}'
+                    )
+                hints[name] = get_args(hint)[0]
     else:
         fields = [field for field in attrs.fields(kind) if field.init]
         hints = {field.name: hints[field.name] for field in fields}

@@ -1,8 +1,8 @@
 """`@tool`: a typed Python function as a tool that an agent can call (floor 4).
 
-Everything that the agent must know is read from the function when it is decorated: its name, its docstring, its parameters'
-types and descriptions. A mistake in a definition is a `ToolDefinitionError` there, with the remedy, not a surprise in a
-conversation.
+Everything that the agent must know is read from the function when it is decorated: its name, its docstring, the types
+and descriptions of its parameters. A mistake in a definition is a `ToolDefinitionError` there, with the remedy, not a
+surprise in a conversation.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ToolContext:
 
 @frozen
 class Tool:
-    """A function that agents can call, and what they are told about it. Made by `tool`; calling it calls the function."""
+    """A function that agents can call, and what they are told of it. Made by `tool`; calling it calls the function."""
 
     name: str
     description: str
@@ -100,11 +100,11 @@ def tool(
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function: ``@tool`` or ``@tool(time_limit=60)``.
 
-    The agent sees the function's name and its docstring up to the first section, unless ``name`` and ``description`` say
-    otherwise. Each parameter is described by ``Annotated[int, "how loud, 0 to 100"]`` or in the docstring's ``Args:``
-    section; one with a default is optional. A parameter annotated `ToolContext` is filled in and hidden from the agent.
-    ``time_limit`` (seconds) and ``parallel`` (calls at once) may be overruled by the configuration. An ``async def`` runs
-    under trio in the plugin's own thread, a ``def`` in a worker thread.
+    The agent sees the function's name and its docstring up to the first section, unless ``name`` and ``description``
+    say otherwise. Each parameter is described by ``Annotated[int, "how loud, 0 to 100"]`` or in the docstring's
+    ``Args:`` section; one with a default is optional. A parameter annotated `ToolContext` is filled in and hidden from
+    the agent. ``time_limit`` (seconds) and ``parallel`` (calls at once) may be overruled by the configuration. An
+    ``async def`` runs under trio in the plugin's own thread, a ``def`` in a worker thread.
 
     Raises ToolDefinitionError.
     """
@@ -116,14 +116,18 @@ def tool(
 
 
 def _make_tool(
-    function: Callable[..., Any], name: str | None, description: str | None, time_limit: float | None, parallel: int | None
+    function: Callable[..., Any],
+    name: str | None,
+    description: str | None,
+    time_limit: float | None,
+    parallel: int | None,
 ) -> Tool:
     if not inspect.isroutine(function):
         raise ToolDefinitionError(f"@tool: {function!r} is not a function")
     name = function.__name__ if name is None else name
     try:
         if not NAME_PATTERN.fullmatch(name):
-            raise ShapeError('has a name that the platform refuses: write @tool(name="...") with 1 to 64 of a-z A-Z 0-9 _ -')
+            raise ShapeError('has a name that the platform refuses: give @tool(name="...") 1 to 64 of a-z A-Z 0-9 _ -')
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise ShapeError("yields: a tool has one answer, so return a list instead")
         if time_limit is not None and not time_limit > 0:
@@ -133,7 +137,7 @@ def _make_tool(
         summary, descriptions = read_docstring(inspect.getdoc(function) or "")
         description = summary if description is None else description
         if not description:
-            raise ShapeError("has no description: write a docstring that tells the agent what it does and when to use it")
+            raise ShapeError("has no description: say in a docstring what it does and when the agent should use it")
         hints = _read_hints(function)
         context_parameter = next((key for key, hint in hints.items() if split_annotated(hint)[0] is ToolContext), None)
         optional = _find_optional(function)
@@ -161,8 +165,8 @@ def _read_hints(function: Callable[..., Any]) -> dict[str, Any]:
         hints = get_type_hints(function, include_extras=True)
     except NameError as error:
         raise ShapeError(
-            f'is annotated with "{error.name}", which its module does not know: import or define it at the top of the module, '
-            "not in a function or under TYPE_CHECKING"
+            f'is annotated with "{error.name}", which its module does not know: import or define that at the top of '
+            "the module, not in a function or under TYPE_CHECKING"
         ) from None
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):

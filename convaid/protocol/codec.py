@@ -105,7 +105,7 @@ class _Shape:
 
 
 _PLAIN = {
-    Any: _Kind("anything", frozenset({str, int, float, bool, dict, list})),
+    Any: _Kind("anything", frozenset({str, int, float, bool, dict, list, NoneType})),
     str: _Kind("text", frozenset({str})),
     bool: _Kind("true or false", frozenset({bool})),
     int: _Kind("a whole number", frozenset({int})),
@@ -152,17 +152,15 @@ def _read_frame(frame: Any, classes: Mapping[str, type[M]], unknown: list[str]) 
 def _read_object(cls: Any, content: dict[str, Any], path: str, unknown: list[str]) -> Any:
     shape = _shape_of(cls)
     values = []
-    strangers = len(content)
     for name, kind, is_required, default in shape.fields:
         value = content.get(name)
         if type(value) in kind.types:
-            strangers -= 1
             values.append(value if kind.read is None else kind.read(value, f"{path}.{name}", unknown))
         elif value is None and not is_required:
             values.append(default)
         else:
             raise _Unfit(f"{path}.{name}", kind.expected, value)
-    if strangers:
+    if not content.keys() <= shape.known:
         unknown += [f"{path}.{name}" for name in content if name not in shape.known]
     return cls(*values)
 

@@ -13,6 +13,7 @@ from convaid.protocol.verdicts import (
     ERROR_TYPES,
     LIMITS,
     LINK_LOST,
+    NO_SOUND,
     NORMAL,
     NOT_BEGUN,
     REASONS,
@@ -32,13 +33,13 @@ __all__ = [
     "classify_refusal",
     "limit_reached",
     "link_lost",
+    "sound_failed",
     "stopped_by_user",
 ]
 
 DETAIL_LENGTH = 300  # characters kept of the platform's own words
 NO_CLOSE_FRAME = 1006  # the WebSocket's word for a connection that broke
 BARE_CLOSE_FRAME = 1005  # and for a close frame without a code
-NORMAL_CLOSE = 1000
 
 
 @frozen
@@ -70,9 +71,7 @@ def classify_close(code: int, reason: str, error: Error | None, *, had_metadata:
     if verdict is NORMAL and not had_metadata:
         verdict = NOT_BEGUN
     verdict = ERROR_TYPES.get(error_type or "", verdict)
-    if code != NORMAL_CLOSE:
-        verdict = _find_reason(" ".join(said)) or verdict
-    return _conclude(verdict, code, said[0] if said else "", error_type)
+    return _conclude(_find_reason(" ".join(said)) or verdict, code, said[0] if said else "", error_type)
 
 
 def classify_refusal(status: int, detail: str) -> SessionEnd:
@@ -95,6 +94,11 @@ def limit_reached(which: Literal["idle", "life"], seconds: float) -> SessionEnd:
     """A limit of the configuration's was reached; we hang up. ``which`` is its name there."""
     words = {"idle": "nobody said anything for", "life": "the conversation had lasted for"}
     return _conclude(LIMITS[which], None, f"{words[which]} {seconds:g} s")
+
+
+def sound_failed(detail: str) -> SessionEnd:
+    """The microphone or the speaker cannot be opened as configured; we hang up."""
+    return _conclude(NO_SOUND, None, detail)
 
 
 def stopped_by_user() -> SessionEnd:

@@ -362,7 +362,7 @@ class McpToolCall(FromAgent):
     timestamp: str | None = None
     tool_description: str | None = None
     approval_timeout_secs: int | None = None
-    result: list[Any] | None = None
+    result: list[dict[str, Any]] | None = None
     error_message: str | None = None
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "LINK_LOST",
     "NORMAL",
     "NOT_BEGUN",
+    "NO_SOUND",
     "REASONS",
     "STATUSES",
     "STOPPED",
@@ -40,6 +41,7 @@ class Cause(StrEnum):
     OPERATIONAL = "trouble on the platform"
     CRASH = "crash of the platform"
     LINK_LOST = "link lost"
+    NO_SOUND = "no sound"
 
 
 class Retry(StrEnum):
@@ -258,6 +260,11 @@ AGENT_SILENT = Verdict(
     Retry.SOON,
     "Read the conversation on the dashboard (Conversations), or raise answer in [conversations.NAME.limits].",
 )
+NO_SOUND = Verdict(
+    Cause.NO_SOUND,
+    Retry.REPAIR,
+    "Correct the table [conversations.NAME.wav] or [conversations.NAME.command], or what it names.",
+)
 STOPPED = Verdict(Cause.ENDED_BY_USER, Retry.NO)
 LIMITS: dict[str, Verdict] = {
     "idle": Verdict(
@@ -279,6 +286,7 @@ def write_verdicts() -> str:
         *((f"the limit `{name}` is reached", verdict) for name, verdict in LIMITS.items()),
         ("the agent owes an answer for too long", AGENT_SILENT),
         ("the connection fails or falls silent", LINK_LOST),
+        ("microphone or speaker cannot be opened", NO_SOUND),
         *((f"close {code}", verdict) for code, verdict in CLOSE_CODES.items()),
         ("close 1000 before it began", NOT_BEGUN),
         *((f"HTTP {status}", verdict) for status, verdict in STATUSES.items()),

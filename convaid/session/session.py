@@ -15,9 +15,9 @@ from attrs import define, field
 
 from convaid import events
 from convaid.config.model import LimitsConfig
-from convaid.errors import RemoteProtocolError
+from convaid.errors import ConvaidError, RemoteProtocolError
 from convaid.outbox import Outbox
-from convaid.protocol.endings import SessionEnd, classify_close, link_lost, stopped_by_user
+from convaid.protocol.endings import SessionEnd, classify_close, link_lost, sound_failed, stopped_by_user
 from convaid.protocol.from_agent import (
     Audio,
     ClientToolCall,
@@ -186,7 +186,7 @@ class Session:
             except ValueError as error:
                 self.note_malformed(RemoteProtocolError(str(error)))
             else:
-                self._nursery.start_soon(self._speech.run)
+                self._nursery.start_soon(self.carry_speech, self._speech)
         self.publish(
             events.Connected(
                 self.name,
@@ -195,6 +195,13 @@ class Session:
                 metadata.agent_output_audio_format,
             )
         )
+
+    async def carry_speech(self, speech: Speech) -> None:
+        """Carry speech both ways; devices that cannot be opened end the session, because a deaf agent is of no use."""
+        try:
+            await speech.run()
+        except ConvaidError as error:
+            self.finish(sound_failed(str(error)))
 
     def play(self, audio: Audio) -> None:
         """Hand agent speech on, or count it where nobody listens."""

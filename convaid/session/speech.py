@@ -22,7 +22,7 @@ OpenSound = Callable[[AudioFormat, AudioFormat], "AbstractAsyncContextManager[So
 """Opens microphone and speaker for the formats of the metadata: user input, agent output."""
 
 STEP = 0.02  # seconds of speech handed to the speaker at a time: what an interruption has to wait for
-CUSHION = 5  # chunks of microphone audio that may wait; more than one waits only after a hiccup of this machine's
+CUSHION = 1.0  # seconds of microphone audio that may wait: some recorders deliver in bursts of a quarter of a second
 LONGEST_REPLY = 600.0  # seconds of agent speech held: the platform's own limit for a whole conversation
 LATE_LIMIT = 1.0  # seconds behind its schedule after which the stream starts anew instead of catching up
 TAIL_MARGIN = 2.0  # seconds beyond the speech that waits, for the device to play out at the end
@@ -48,8 +48,7 @@ class Speech:
         self._send_audio = send_audio
         self._open_sound = open_sound
         self._speaker: Speaker | None = None
-        silence = self._input.silence(chunk)
-        self.microphone_buffer = MicrophoneBuffer(silence, CUSHION * len(silence))
+        self.microphone_buffer = MicrophoneBuffer(self._input.silence(chunk), self._input.bytes_for(CUSHION))
         self.playback = PlaybackBuffer(self._output.bytes_for(STEP), self._output.bytes_for(LONGEST_REPLY))
 
     def play(self, audio: Audio) -> None:

@@ -59,6 +59,7 @@ class ScenarioActor:
         self._ear = Ear(AudioFormat.parse(scenario.agent.user_input_audio_format))
         self._mouth: Mouth | None = None
         self._where = "first_message"
+        self._result = NO_RESULT
         self._open_calls: list[tuple[Call, CallRecord]] = []
 
     async def act(self, terms: Terms) -> None:
@@ -87,7 +88,7 @@ class ScenarioActor:
     async def _perform(self, step: Step, mouth: Mouth, fill_in: Fill) -> None:
         match step:
             case Say(text):
-                await mouth.say(fill_in(text))
+                await self._say(text, mouth, fill_in)
             case ExpectText() | ExpectAudio():
                 await self._expect_turn(step)
             case Call():
@@ -112,6 +113,7 @@ class ScenarioActor:
         conversation = self._conversation
         match step:
             case Freeze(seconds):
+                await conversation.flush()
                 conversation.peer.freeze()
                 await trio.sleep(seconds)
                 conversation.peer.thaw()
@@ -142,15 +144,15 @@ class ScenarioActor:
                 return int(group)
             return fill_groups(text)
 
-        result = ""
         if rule.call is not None:
-            call = await self._call(rule.call, fill_parameter)
-            await self._await_result(rule.call, call)
-            result = NO_RESULT if call.result is None else call.result
+            await self._await_result(rule.call, await self._call(rule.call, fill_parameter))
         if rule.say:
-            await mouth.say(fill_groups(rule.say).replace("{result}", result))
+            await self._say(rule.say, mouth, fill_groups)
         if rule.end:
             await self._hang_up(mouth)
+
+    async def _say(self, text: str, mouth: Mouth, fill_in: Fill) -> None:
+        await mouth.say(fill_in(text).replace("{result}", self._result))
 
     async def _expect_turn(self, step: ExpectText | ExpectAudio) -> None:
         wanted = "speech" if isinstance(step, ExpectAudio) else "text"
@@ -186,6 +188,7 @@ class ScenarioActor:
     async def _check_result(self, step: Call, call: CallRecord) -> None:
         if not call.answered.is_set():
             self._conversation.give_up_call(call)
+        self._result = NO_RESULT if call.result is None else call.result
         is_error = call.is_error is not False
         await self._conversation.send(
             AgentToolResponse(

@@ -85,11 +85,11 @@ class Conversation:
         self.record = record
         self._side = AgentSide()
         record.counts = self._side.counts
-        self._outbox, self._frames = trio.open_memory_channel[str](OUTBOX)
+        self._outbox, self._frames = trio.open_memory_channel[str | trio.Event](OUTBOX)
         self._turns, self._unheard = trio.open_memory_channel[UserTurn](UNHEARD)
         self._tasks = trio.CancelScope()
         self._is_initiated = trio.Event()
-        self._is_written = trio.Event()
+        self._has_begun = trio.Event()
         self._input_wait = trio.CancelScope(deadline=trio.current_time() + agent.input_limit)
         self._event_id = 0
         self._ping = Ping(0)
@@ -109,7 +109,7 @@ class Conversation:
                         tasks.start_soon(self._watch_duration)
                 ending = self.record.ending
                 assert ending is not None  # only `end` stops the tasks
-                if ending.closed_by == "agent" and not ending.is_reset:
+                if ending.closed_by == "agent":
                     with trio.move_on_after(GOODBYE_LIMIT):
                         await self._say_goodbye(ending)
                 nursery.cancel_scope.cancel()
@@ -133,12 +133,19 @@ class Conversation:
         self.record.sent["raw"] += 1
         await self._outbox.send(frame)
 
+    async def flush(self) -> None:
+        """Wait until everything that was sent is on its way."""
+        is_written = trio.Event()
+        await self._outbox.send(is_written)
+        await is_written.wait()
+
     async def await_turn(self) -> UserTurn:
         """Wait for the user's next turn."""
         return await self._unheard.receive()
 
     async def take_turn(self, turn: UserTurn) -> None:
         """The user has said something: tell that it was understood, and let the agent have it."""
+        await self._has_begun.wait()
         self.note_line("user", turn.text)
         await self.send(UserTranscript(turn.text, self.next_event_id()))
         try:
@@ -189,9 +196,10 @@ class Conversation:
 
     async def _write(self) -> None:
         async for frame in self._frames:
-            if not await self.peer.send(frame):
-                await trio.sleep_forever()  # `_receive` hears why
-        self._is_written.set()
+            if isinstance(frame, trio.Event):
+                frame.set()
+            else:
+                await self.peer.send(frame)  # where the link is over `_receive` hears why
 
     async def _receive(self, actor: Actor) -> None:
         while True:
@@ -257,6 +265,7 @@ class Conversation:
                 self.record.conversation_id, self.agent.agent_output_audio_format, self.agent.user_input_audio_format
             )
         )
+        self._has_begun.set()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send_pings)
             nursery.start_soon(actor.act, terms)
@@ -285,7 +294,7 @@ class Conversation:
             self.record.sent["error"] += 1
             await self._outbox.send(self._side.send(ending.error))
         self._side.end()
-        self._outbox.close()
-        await self._is_written.wait()
-        reason = ending.reason.encode()[:REASON_LENGTH].decode(errors="ignore")
-        await self.peer.close(ending.code, reason)
+        await self.flush()
+        if not ending.is_reset:
+            reason = ending.reason.encode()[:REASON_LENGTH].decode(errors="ignore")
+            await self.peer.close(ending.code, reason)

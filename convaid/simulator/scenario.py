@@ -72,8 +72,8 @@ def pattern_field(default: str | None = "") -> Any:
 class Say:
     """The agent says something, by voice too unless the conversation is text only.
 
-    ``{{name}}`` is replaced by the dynamic variable of that name; in a rule ``$1`` by what the first group of ``when``
-    matched, and ``{result}`` by the result of the call.
+    ``{{name}}`` is replaced by the dynamic variable of that name, ``{result}`` by the last call's result; in a rule
+    ``$1`` by what the first group of ``when`` matched.
     """
 
     text: str

@@ -213,18 +213,20 @@ async def test_a_player_that_dies_costs_the_speech_but_no_time(
     assert "ended (exit status 1) no card" in logged.message
 
 
+@pytest.mark.parametrize("rate", [16000, 48000])  # what we are ahead fits into a pipe, and does not
 async def test_a_player_that_is_stuck_is_started_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    rate: int, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CommandSpeaker, "STUCK_LIMIT", 0.2)
     (tmp_path / "out").mkdir()
     stuck_once = f"[ -e {tmp_path}/stuck ] && exec cat > {tmp_path}/out/$$; : > {tmp_path}/stuck; exec sleep 60"
-    async with open_sound(CommandConfig(speaker=("sh", "-c", stuck_once)), PCM, PCM) as sound:
+    pcm, tone = AudioFormat("pcm", rate), make_tone(440, 0.3, rate)
+    async with open_sound(CommandConfig(speaker=("sh", "-c", stuck_once), rate=rate), pcm, pcm) as sound:
         await wait_until(lambda: any(heard_by(tmp_path / "out")))
-        await speak(sound.speaker, TONE)
+        await speak(sound.speaker, tone)
         with trio.fail_after(5):
             await sound.speaker.drain()
-    assert heard_by(tmp_path / "out")[0].strip(b"\0") == TONE.strip(b"\0")
+    assert tone.strip(b"\0") in heard_by(tmp_path / "out")[0]
     assert "took nothing for 0.2 s" in caplog.text
 
 

@@ -204,3 +204,11 @@ async def test_files_that_cannot_be_opened_or_read_are_refused(tmp_path: Path) -
         with pytest.raises(DeviceError, match=reason):
             async with open_sound(settings, PCM, PCM):
                 pass
+
+
+async def test_a_recording_overwrites_no_other(tmp_path: Path) -> None:
+    settings = WavConfig(speaker=tmp_path / "out.wav")
+    for _ in range(3):
+        async with open_sound(settings, AudioFormat("pcm", 16000), AudioFormat("pcm", 16000)):
+            pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out-2.wav", "out-3.wav", "out.wav"]

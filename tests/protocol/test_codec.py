@@ -211,6 +211,13 @@ def test_unknown_fields_are_dropped_and_named() -> None:
     assert decode_to_agent('{"type": "pong", "event_id": 1, "wire_type": 2}').unknown_fields == ("pong.wire_type",)
 
 
+def test_an_unknown_field_is_named_where_a_known_one_is_missing() -> None:
+    frame = '{"type": "client_tool_call", "client_tool_call": {"tool_name": "t", "tool_call_id": "c", "extra": null}}'
+    decoded = decode_from_agent(frame)
+    assert decoded.message == ClientToolCall("t", "c")
+    assert decoded.unknown_fields == ("client_tool_call.extra",)
+
+
 def test_null_stands_for_the_default_of_an_optional_field() -> None:
     frame = (
         '{"type": "client_tool_call", "client_tool_call": {"tool_name": "t", "tool_call_id": "c", "parameters": null, '

@@ -18,13 +18,12 @@ from convaid.protocol.to_agent import (
     ClientToolResult,
     ConversationInitiationClientData,
     ToAgent,
-    UserMessage,
 )
 from convaid.simulator import ConversationRecord, Scenario, Simulator
 from convaid.simulator.acting import ScenarioActor
 from convaid.simulator.conversation import Conversation
 from convaid.simulator.speech import make_speech
-from convaid.transport import LinkClosed
+from convaid.transport import LinkClosed, Reader
 
 INITIATION = ConversationInitiationClientData()
 
@@ -87,7 +86,7 @@ async def open_peer(
     async with stream, trio.open_nursery() as nursery:
         with trio.fail_after(5):
             websocket = await wrap_client_stream(
-                nursery,
+                cast(trio.Nursery, Reader(nursery)),  # the library's reader may raise when the connection ends
                 stream,
                 host,
                 f"/v1/convai/conversation?{query}",
@@ -160,5 +159,3 @@ async def hold_conversation(
             nursery.start_soon(conversation.hold, ScenarioActor(conversation, scenario, speech))
             yield peer, record
     peer.discard()
-
-

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
+from trio.testing import MockClock
 
 from convaid.audio import AudioFormat, Converter, make_tone
 from convaid.protocol.to_agent import (
@@ -41,11 +41,6 @@ from .peers import MemoryPeer, hold_conversation
 TEXT = Agent(text_only=True)
 
 
-@pytest.fixture(autouse=True)
-def clock(autojump_clock: trio.testing.MockClock) -> trio.testing.MockClock:
-    return autojump_clock
-
-
 def make_audio(seconds: float, *, is_loud: bool, audio_format: str = "pcm_16000") -> UserAudio:
     target = AudioFormat.parse(audio_format)
     pcm = make_tone(440, seconds, target.rate, -20) if is_loud else bytes(2 * round(seconds * target.rate))
@@ -61,7 +56,7 @@ def find_call_id(peer: MemoryPeer, tool: str) -> str:
 # --- the beginning -------------------------------------------------------------------------------------------------
 
 
-async def test_metadata_comes_first_and_once() -> None:
+async def test_metadata_comes_first_and_once(autojump_clock: MockClock) -> None:
     scenario = Scenario(agent=Agent(first_message="Hello.", agent_output_audio_format="pcm_24000"), steps=[End()])
     async with hold_conversation(scenario) as (peer, record):
         pass
@@ -81,19 +76,21 @@ async def test_metadata_comes_first_and_once() -> None:
     [(None, 1.5), (make_audio(0.1, is_loud=False), 0.0), (ConversationInitiationClientData(), 0.0)],
     ids=["none", "audio", "initiation"],
 )
-async def test_metadata_waits_for_the_initiation_for_a_while(first_frame: Any, waits: float) -> None:
+async def test_metadata_waits_for_the_initiation_for_a_while(
+    first_frame: Any, waits: float, autojump_clock: MockClock
+) -> None:
     async with hold_conversation(Scenario(steps=[End()]), first_frame) as (peer, _):
         began = trio.current_time()
     assert peer.when("conversation_initiation_metadata") == [pytest.approx(began + waits)]
 
 
-async def test_metadata_may_be_slow() -> None:
+async def test_metadata_may_be_slow(autojump_clock: MockClock) -> None:
     async with hold_conversation(Scenario(agent=Agent(metadata_delay=7), steps=[End()])) as (peer, _):
         began = trio.current_time()
     assert peer.when("conversation_initiation_metadata") == [pytest.approx(began + 7)]
 
 
-async def test_an_override_that_is_not_allowed_ends_the_conversation() -> None:
+async def test_an_override_that_is_not_allowed_ends_the_conversation(autojump_clock: MockClock) -> None:
     initiation = ConversationInitiationClientData(conversation_config_override={"tts": {"voice_id": "v"}})
     async with hold_conversation(Scenario(), initiation) as (peer, record):
         pass
@@ -107,7 +104,7 @@ async def test_an_override_that_is_not_allowed_ends_the_conversation() -> None:
 # --- pings and clocks ----------------------------------------------------------------------------------------------
 
 
-async def test_pings_have_their_own_counter_and_tell_the_round_trip() -> None:
+async def test_pings_have_their_own_counter_and_tell_the_round_trip(autojump_clock: MockClock) -> None:
     async with hold_conversation(Scenario(agent=Agent(ping_interval=2))) as (peer, record):
         await trio.sleep(0.25)
         peer.put(Pong(1))
@@ -118,14 +115,14 @@ async def test_pings_have_their_own_counter_and_tell_the_round_trip() -> None:
     assert record.received["pong"] == 1
 
 
-async def test_pings_can_stall() -> None:
+async def test_pings_can_stall(autojump_clock: MockClock) -> None:
     async with hold_conversation(Scenario(agent=Agent(ping_interval=float("inf")))) as (peer, _):
         await trio.sleep(30)
         peer.put(LinkClosed(1000))
     assert "ping" not in peer.types()
 
 
-async def test_no_input_for_a_minute_ends_the_conversation() -> None:
+async def test_no_input_for_a_minute_ends_the_conversation(autojump_clock: MockClock) -> None:
     async with hold_conversation(Scenario()) as (peer, record):
         began = trio.current_time()
         await trio.sleep(50)
@@ -137,7 +134,7 @@ async def test_no_input_for_a_minute_ends_the_conversation() -> None:
 
 
 @pytest.mark.parametrize("message", [make_audio(0.02, is_loud=False), UserMessage("hi"), UserActivity()])
-async def test_input_restarts_the_minute(message: Any) -> None:
+async def test_input_restarts_the_minute(message: Any, autojump_clock: MockClock) -> None:
     async with hold_conversation(Scenario()) as (peer, _):
         began = trio.current_time()
         await trio.sleep(50)
@@ -145,7 +142,7 @@ async def test_input_restarts_the_minute(message: Any) -> None:
     assert trio.current_time() == pytest.approx(began + 110)
 
 
-async def test_the_longest_duration_ends_the_conversation_with_1000() -> None:
+async def test_the_longest_duration_ends_the_conversation_with_1000(autojump_clock: MockClock) -> None:
     async with hold_conversation(Scenario(agent=Agent(max_duration=20))) as (peer, _):
         began = trio.current_time()
     assert trio.current_time() == pytest.approx(began + 20)
@@ -157,7 +154,7 @@ async def test_the_longest_duration_ends_the_conversation_with_1000() -> None:
 # --- text ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_turn_in_text_mode_is_streamed_and_shares_one_event_id() -> None:
+async def test_a_turn_in_text_mode_is_streamed_and_shares_one_event_id(autojump_clock: MockClock) -> None:
     async with hold_conversation(Scenario(agent=TEXT, steps=[Say("Good  morning, you."), End()])) as (peer, record):
         pass
     turn = [frame for _, frame in peer.sent if frame["type"].startswith("agent_") and "tool" not in frame["type"]]
@@ -171,7 +168,7 @@ async def test_a_turn_in_text_mode_is_streamed_and_shares_one_event_id() -> None
     assert [(line.speaker, line.text) for line in record.transcript] == [("agent", "Good  morning, you.")]
 
 
-async def test_what_the_agents_settings_leave_out_is_not_sent() -> None:
+async def test_what_the_agents_settings_leave_out_is_not_sent(autojump_clock: MockClock) -> None:
     agent = Agent(text_only=True, client_events=["agent_response"])
     async with hold_conversation(Scenario(agent=agent, steps=[Say("Hi."), Call("t", within=1), End()])) as (peer, _):
         pass
@@ -179,7 +176,7 @@ async def test_what_the_agents_settings_leave_out_is_not_sent() -> None:
 
 
 @pytest.mark.parametrize("override", [{"text_only": True}, {"conversation": {"text_only": True}}])
-async def test_text_only_may_be_asked_for(override: dict[str, Any]) -> None:
+async def test_text_only_may_be_asked_for(override: dict[str, Any], autojump_clock: MockClock) -> None:
     initiation = ConversationInitiationClientData(conversation_config_override=override)
     async with hold_conversation(Scenario(steps=[Say("Hi."), End()]), initiation) as (peer, _):
         pass
@@ -187,7 +184,7 @@ async def test_text_only_may_be_asked_for(override: dict[str, Any]) -> None:
     assert "audio" not in peer.types()
 
 
-async def test_user_text_comes_back_as_a_transcript() -> None:
+async def test_user_text_comes_back_as_a_transcript(autojump_clock: MockClock) -> None:
     scenario = Scenario(agent=TEXT, steps=[ExpectText("one"), ExpectText("two"), End()])
     async with hold_conversation(scenario) as (peer, record):
         peer.put(UserMessage("Number one"))
@@ -211,7 +208,9 @@ async def test_user_text_comes_back_as_a_transcript() -> None:
         (ExpectAudio(within=3), None, "steps[0].expect_audio: no speech within 3 s"),
     ],
 )
-async def test_an_expectation_that_is_not_met_ends_the_conversation(step: Any, text: str | None, problem: str) -> None:
+async def test_an_expectation_that_is_not_met_ends_the_conversation(
+    step: Any, text: str | None, problem: str, autojump_clock: MockClock
+) -> None:
     async with hold_conversation(Scenario(steps=[step, End()])) as (peer, record):
         if text is not None:
             peer.put(UserMessage(text))
@@ -223,7 +222,7 @@ async def test_an_expectation_that_is_not_met_ends_the_conversation(step: Any, t
 # --- tools ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_call_is_recorded_with_its_result_and_its_time() -> None:
+async def test_a_call_is_recorded_with_its_result_and_its_time(autojump_clock: MockClock) -> None:
     scenario = Scenario(agent=TEXT, steps=[Call("add", {"a": 2}, expect_result="^5$", expect_error=False), End()])
     async with hold_conversation(scenario) as (peer, record):
         await trio.sleep(0.5)
@@ -246,20 +245,22 @@ async def test_a_call_is_recorded_with_its_result_and_its_time() -> None:
         ({"expect_error": False}, True, "expected a result of add, got '5'"),
     ],
 )
-async def test_another_result_than_expected(expectation: dict[str, Any], is_error: bool, problem: str) -> None:
+async def test_another_result_than_expected(
+    expectation: dict[str, Any], is_error: bool, problem: str, autojump_clock: MockClock
+) -> None:
     async with hold_conversation(Scenario(steps=[Call("add", **expectation), End()])) as (peer, record):
         await trio.sleep(0.1)
         peer.put(ClientToolResult(find_call_id(peer, "add"), "5", is_error))
     assert record.problem == f"steps[0].call: {problem}"
 
 
-async def test_a_result_that_never_comes_fails_where_it_was_expected() -> None:
+async def test_a_result_that_never_comes_fails_where_it_was_expected(autojump_clock: MockClock) -> None:
     async with hold_conversation(Scenario(steps=[Call("add", expect_result="5", within=3)])) as (_, record):
         pass
     assert record.problem == "steps[0].call: add did not answer within 3 s"
 
 
-async def test_a_late_result_is_counted_and_the_agent_has_gone_on() -> None:
+async def test_a_late_result_is_counted_and_the_agent_has_gone_on(autojump_clock: MockClock) -> None:
     scenario = Scenario(agent=TEXT, steps=[Call("slow", within=2), Say("Never mind."), ExpectText(), End()])
     async with hold_conversation(scenario) as (peer, record):
         await trio.sleep(3)
@@ -273,7 +274,7 @@ async def test_a_late_result_is_counted_and_the_agent_has_gone_on() -> None:
     assert record.ending == Ending("agent", 1000)
 
 
-async def test_calls_overlap_and_results_come_in_any_order() -> None:
+async def test_calls_overlap_and_results_come_in_any_order(autojump_clock: MockClock) -> None:
     calls = [Call("a", wait=False, expect_result="A"), Call("b", wait=False, expect_result="B")]
     async with hold_conversation(Scenario(steps=[*calls, ExpectResults(), End()])) as (peer, record):
         await trio.sleep(1)
@@ -283,7 +284,7 @@ async def test_calls_overlap_and_results_come_in_any_order() -> None:
     assert [call.result for call in record.calls] == ["A", "B"]
 
 
-async def test_results_that_were_not_waited_for_may_be_missed_later() -> None:
+async def test_results_that_were_not_waited_for_may_be_missed_later(autojump_clock: MockClock) -> None:
     steps = [Call("a", wait=False), Call("b", wait=False), ExpectResults(within=2)]
     async with hold_conversation(Scenario(steps=steps)) as (peer, record):
         await trio.sleep(1)
@@ -291,7 +292,7 @@ async def test_results_that_were_not_waited_for_may_be_missed_later() -> None:
     assert record.problem == "steps[2].expect_results: no result within 2 s from: b"
 
 
-async def test_a_call_that_expects_no_response_is_not_waited_for_but_may_be_answered() -> None:
+async def test_a_call_that_expects_no_response_is_not_waited_for_but_may_be_answered(autojump_clock: MockClock) -> None:
     steps = [Call("light", expects_response=False), Silence(1), End()]
     async with hold_conversation(Scenario(steps=steps)) as (peer, record):
         await trio.sleep(0.5)
@@ -304,7 +305,7 @@ async def test_a_call_that_expects_no_response_is_not_waited_for_but_may_be_answ
 # --- rules ---------------------------------------------------------------------------------------------------------
 
 
-async def test_rules_call_tools_with_what_the_user_said_and_say_the_result() -> None:
+async def test_rules_call_tools_with_what_the_user_said_and_say_the_result(autojump_clock: MockClock) -> None:
     rules = [
         Rule(r"delete note (\d+)", Call("delete", {"number": "#1", "why": ["said $1, {{name}}"]}), "Done: {result}"),
         Rule("bye", say="Goodbye {{name}}.", end=True),
@@ -324,7 +325,7 @@ async def test_rules_call_tools_with_what_the_user_said_and_say_the_result() -> 
     assert record.ending == Ending("agent", 1000)
 
 
-async def test_without_a_rule_that_fits_the_agent_keeps_silent() -> None:
+async def test_without_a_rule_that_fits_the_agent_keeps_silent(autojump_clock: MockClock) -> None:
     async with hold_conversation(Scenario(agent=TEXT, rules=[Rule("x", say="y")])) as (peer, record):
         peer.put(UserMessage("a"))
         await trio.sleep(1)
@@ -337,7 +338,7 @@ async def test_without_a_rule_that_fits_the_agent_keeps_silent() -> None:
 
 
 @pytest.mark.parametrize("name", ["pcm_8000", "pcm_16000", "pcm_44100", "ulaw_8000"])
-async def test_speech_comes_faster_than_real_time_in_the_announced_format(name: str) -> None:
+async def test_speech_comes_faster_than_real_time_in_the_announced_format(name: str, autojump_clock: MockClock) -> None:
     text = "x" * 60  # four seconds at 15 characters a second
     scenario = Scenario(agent=Agent(agent_output_audio_format=name), steps=[Say(text), End()])
     async with hold_conversation(scenario) as (peer, _):
@@ -348,13 +349,15 @@ async def test_speech_comes_faster_than_real_time_in_the_announced_format(name: 
     times = peer.when("audio")
     assert times[-1] - times[0] < 1
     assert peer.when("agent_response")[0] <= times[0]
-    assert trio.current_time() - times[0] == pytest.approx(4, abs=0.01)  # the goodbye is heard before the agent hangs up
+    assert trio.current_time() - times[0] == pytest.approx(
+        4, abs=0.01
+    )  # the goodbye is heard before the agent hangs up
 
 
-async def test_the_user_speaks_over_the_agent() -> None:
+async def test_the_user_speaks_over_the_agent(autojump_clock: MockClock) -> None:
     scenario = Scenario(steps=[Say("one two three four five six seven eight"), ExpectAudio(), Say("Yes?"), End()])
     async with hold_conversation(scenario) as (peer, record):
-        await trio.sleep(0.31)
+        await trio.sleep(0.4)
         peer.put(make_audio(0.1, is_loud=True))
         await trio.sleep(0.05)
         assert peer.types().count("interruption") == 1
@@ -371,7 +374,7 @@ async def test_the_user_speaks_over_the_agent() -> None:
     assert record.problem is None
 
 
-async def test_an_agent_without_interruption_events_cannot_be_interrupted() -> None:
+async def test_an_agent_without_interruption_events_cannot_be_interrupted(autojump_clock: MockClock) -> None:
     agent = Agent(client_events=["audio", "agent_response"])
     async with hold_conversation(Scenario(agent=agent, steps=[Say("x" * 30), End()])) as (peer, _):
         await trio.sleep(0.1)
@@ -380,7 +383,7 @@ async def test_an_agent_without_interruption_events_cannot_be_interrupted() -> N
     assert len(peer.find("audio")) == 20
 
 
-async def test_the_agent_can_be_interrupted_by_a_step_and_only_while_it_speaks() -> None:
+async def test_the_agent_can_be_interrupted_by_a_step_and_only_while_it_speaks(autojump_clock: MockClock) -> None:
     steps = [Interrupt(), Say("x" * 30), Silence(1), Interrupt(), Interrupt(), End()]
     async with hold_conversation(Scenario(steps=steps)) as (peer, _):
         began = trio.current_time()
@@ -388,7 +391,7 @@ async def test_the_agent_can_be_interrupted_by_a_step_and_only_while_it_speaks()
     assert trio.current_time() - began == pytest.approx(1.4)  # sending 0.4, silence 1, nothing left to be heard
 
 
-async def test_a_recording_is_spoken_whole(tmp_path: Any) -> None:
+async def test_a_recording_is_spoken_whole(tmp_path: Any, autojump_clock: MockClock) -> None:
     import wave
 
     with wave.open(str(tmp_path / "hello.wav"), "wb") as wav:
@@ -404,7 +407,7 @@ async def test_a_recording_is_spoken_whole(tmp_path: Any) -> None:
 # --- endings -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_failure_is_an_error_frame_and_a_close_with_the_same_code() -> None:
+async def test_a_failure_is_an_error_frame_and_a_close_with_the_same_code(autojump_clock: MockClock) -> None:
     async with hold_conversation(Scenario(steps=[Fail(1011, "unknown_websocket_crash", "Oh no.")])) as (peer, record):
         pass
     assert peer.types()[-1] == "error"
@@ -418,15 +421,18 @@ async def test_a_failure_is_an_error_frame_and_a_close_with_the_same_code() -> N
     assert record.ending.error is not None
 
 
-async def test_a_close_has_no_error_frame_and_its_reason_fits() -> None:
+async def test_a_close_has_no_error_frame_and_its_reason_fits(autojump_clock: MockClock) -> None:
     async with hold_conversation(Scenario(steps=[Close(4300, "ü" * 100)])) as (peer, _):
         pass
     assert "error" not in peer.types()
     assert peer.closed == LinkClosed(4300, "ü" * 61)
 
 
-async def test_raw_frames_are_sent_as_they_are() -> None:
-    async with hold_conversation(Scenario(steps=[Raw('{"type": "news"}'), Raw('{"type": "news"}'), End()])) as (peer, _):
+async def test_raw_frames_are_sent_as_they_are(autojump_clock: MockClock) -> None:
+    async with hold_conversation(Scenario(steps=[Raw('{"type": "news"}'), Raw('{"type": "news"}'), End()])) as (
+        peer,
+        _,
+    ):
         pass
     assert peer.find("news") == [{"type": "news"}] * 2
 
@@ -442,7 +448,7 @@ async def test_raw_frames_are_sent_as_they_are() -> None:
         "hello",
     ],
 )
-async def test_an_invalid_message_ends_the_conversation(frame: str) -> None:
+async def test_an_invalid_message_ends_the_conversation(frame: str, autojump_clock: MockClock) -> None:
     async with hold_conversation(Scenario()) as (peer, record):
         peer.put(frame)
     assert peer.find("error")[0]["error_event"]["error_type"] == "invalid_message"
@@ -451,7 +457,7 @@ async def test_an_invalid_message_ends_the_conversation(frame: str) -> None:
     assert record.ending.reason.startswith("Invalid message received")
 
 
-async def test_unknown_types_and_fields_are_ignored_and_counted() -> None:
+async def test_unknown_types_and_fields_are_ignored_and_counted(autojump_clock: MockClock) -> None:
     async with hold_conversation(Scenario(agent=TEXT, steps=[ExpectText(), End()])) as (peer, record):
         peer.put('{"type": "enclave_setup_config", "x": 1}')
         peer.put('{"type": "user_message", "text": "hi", "mood": "good"}')

@@ -21,7 +21,10 @@ API_KEY = "sk_test_of_strangers"
 SUM = Scenario(
     name="sum",
     agent=Agent(
-        requires_authorization=True, first_message="Hello {{name}}.", ping_interval=0.2, user_input_audio_format="pcm_16000"
+        requires_authorization=True,
+        first_message="Hello {{name}}.",
+        ping_interval=0.2,
+        user_input_audio_format="pcm_16000",
     ),
     steps=[
         ExpectText(r"two and three", within=20),

@@ -1,0 +1,113 @@
+"""The daemon as a process: SIGTERM and SIGINT, once and twice, with the simulator as another process."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .running import LIMIT, start_convaid
+
+SCENARIO = """
+steps = [
+    {call = {tool = "linger", parameters = {seconds = SECONDS}, within = 15.0}},
+    {say = "Done."},
+]
+"""
+PLUGIN = """
+import time
+from convaid import hookimpl, tool
+
+@tool(time_limit=30)
+def linger(seconds: float) -> str:
+    \"\"\"Take some time.
+
+    Args:
+        seconds: how long
+    \"\"\"
+    time.sleep(seconds)
+    return "lingered"
+
+@hookimpl
+def convaid_tools():
+    return [linger]
+"""
+
+
+def read_until(process: subprocess.Popen[str], pattern: str, *, log: bool = False) -> str:
+    """Read lines until one fits; fails where the process ends first. The test's own limit bounds it."""
+    stream = process.stderr if log else process.stdout
+    assert stream is not None
+    for line in stream:
+        if re.search(pattern, line):
+            return line
+    raise AssertionError(f"the process ended without {pattern!r}")
+
+
+@contextmanager
+def keep(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """See to it that a process is gone at the end."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def talk(folder: Path, seconds: float, grace: float = 5.0) -> Iterator[tuple[subprocess.Popen[str], ...]]:
+    """A simulator and a daemon, in the middle of a call of a tool that takes ``seconds``."""
+    package = folder / "convaid_linger-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: convaid-linger\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[convaid]\nlinger = convaid_linger\n")
+    (folder / "convaid_linger.py").write_text(PLUGIN)
+    (folder / "scenario.toml").write_text(SCENARIO.replace("SECONDS", f"{seconds:.1f}"))
+    with keep(start_convaid("simulate", "scenario.toml", "--port", "0", folder=folder)) as simulator:
+        (url,) = re.findall(r"http://\S+", read_until(simulator, "http://"))
+        (folder / "config.toml").write_text(
+            f'[platform]\nbase_url = "{url}"\n[conversations.main]\nagent_id = "a"\n[daemon]\nstop_grace = {grace}\n'
+            '[log]\nlevel = "debug"\n'
+        )
+        with keep(start_convaid("run", folder=folder, PYTHONPATH=str(folder))) as daemon:
+            read_until(daemon, "tool linger called", log=True)
+            yield simulator, daemon
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_lets_the_tool_finish_and_says_goodbye(number: signal.Signals, tmp_path: Path) -> None:
+    with talk(tmp_path, 1.0) as (simulator, daemon):
+        daemon.send_signal(number)
+        output, log = daemon.communicate(timeout=LIMIT)
+        assert daemon.returncode == 0, log
+        assert re.search(r"conversation conv_sim_\w+ ended by the user", output)
+        assert "'lingered' after 1" in read_until(simulator, "tool linger")
+        assert "ended by user: 1000" in read_until(simulator, "ended by")
+
+
+def test_a_tool_that_does_not_finish_is_answered_for_within_the_grace(tmp_path: Path) -> None:
+    with talk(tmp_path, 20.0, grace=2.0) as (simulator, daemon):
+        began = time.monotonic()
+        daemon.terminate()
+        daemon.communicate(timeout=LIMIT)
+        assert daemon.returncode == 0
+        assert time.monotonic() - began < 4.0  # the grace, and the end of the interpreter on a busy machine
+        assert "shutting down" in read_until(simulator, "tool linger")
+        assert "ended by user: 1000" in read_until(simulator, "ended by")
+
+
+def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    with talk(tmp_path, 20.0, grace=30.0) as (_, daemon):
+        daemon.terminate()
+        read_until(daemon, "a second signal ends at once", log=True)
+        began = time.monotonic()
+        daemon.terminate()
+        daemon.communicate(timeout=LIMIT)
+        assert daemon.returncode == 1
+        assert time.monotonic() - began < 3.0
