@@ -13,8 +13,8 @@ class MicrophoneBuffer:
     """Turns what a microphone delivers, in blocks of its own size and time, into chunks of one size, one per tick.
 
     It starts to give once one whole chunk is there, and starts anew after it ran dry, so that blocks which come a
-    little late cause no gaps: that is the one chunk of latency it adds. What is missing is silence; above ``limit`` bytes the
-    oldest goes. ``padded`` and ``dropped`` count bytes.
+    little late cause no gaps: that is the one chunk of latency it adds. What is missing is silence; above ``limit``
+    bytes the oldest goes. ``padded`` and ``dropped`` count bytes.
     """
 
     def __init__(self, chunk: bytes, limit: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 __all__ = ["PERIOD_BYTES", "SoundCard"]
 
 PERIOD = 0.02  # seconds that the card takes at a time, and plays to their end whatever happens
+LATE_LIMIT = 0.005  # seconds that we may oversleep without the card's having run dry
 PERIOD_BYTES = 640  # of 16 bit mono at 16 kHz
 
 
@@ -25,7 +26,8 @@ class SoundCard:
         """Take ``samples``, period by period; returns when the card plays the last of them."""
         for start in range(0, len(samples), PERIOD_BYTES):
             time.sleep(max(0.0, self._free_at - time.perf_counter()))
+            now = time.perf_counter()
+            self._free_at = (self._free_at if now - self._free_at < LATE_LIMIT else now) + PERIOD
             period = samples[start : start + PERIOD_BYTES]
-            self._free_at = max(self._free_at, time.perf_counter() - PERIOD) + PERIOD
             if period.count(0) != len(period):
                 struct.pack_into("d", self._record, 0, self._free_at)

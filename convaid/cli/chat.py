@@ -174,7 +174,10 @@ async def say_lines(daemon: Daemon, name: str, turn: Turn, lines: Lines) -> None
 
 
 async def read_lines() -> Lines:
-    """What a person types or a pipe holds, line by line. The thread that waits for it is left behind when the conversation ends."""
+    """What a person types or a pipe holds, line by line.
+
+    The thread that waits for a line is left behind when the conversation ends.
+    """
     while True:
         line = await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
         if not line:

@@ -10,7 +10,7 @@ DETAIL_LENGTH = 200  # characters of an error page that is not the platform's
 
 
 def read_detail(body: bytes) -> str:
-    """``detail.message``, a bare ``detail``, or the beginning of the body: the platform has used all of these shapes."""
+    """``detail.message``, a bare ``detail``, or the body's beginning: the platform has used all of these shapes."""
     answer = read_json(body)
     detail = answer.get("detail") if isinstance(answer, dict) else None
     if isinstance(detail, dict):

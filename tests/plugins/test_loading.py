@@ -173,7 +173,7 @@ def test_a_disabled_plugin_is_not_imported(site: Site) -> None:
         ),
         (
             "def convaid_on_every_single_message(): return []\n",
-            'there is no hook "convaid_on_every_single_message"; there are: convaid_tools, convaid_settings, convaid_lifespan',
+            'there is no hook "convaid_on_every_single_message"; there are: convaid_tools, convaid_settings, ',
         ),
         ("def convaid_tools(): return []\n", "convaid_tools is not decorated with @hookimpl"),
         (

@@ -1,0 +1,1 @@
+"""What is measured, a module for each kind of process that it takes. Each returns rows of the table."""

@@ -1,0 +1,153 @@
+"""The contestants, each started as its user would, in a process of its own that is measured from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import Enum
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Literal
+
+from attrs import define, field
+from neutral_platform import Conversation, Platform
+
+__all__ = ["SDKS", "STACKS", "Contestant", "Run", "Sound", "run_contestant"]
+
+HERE = Path(__file__).parent
+START_LIMIT = 60.0  # seconds for all conversations of a contestant to begin
+PLUGINS = ("convaid_bench", "convaid_rude")
+CPU_CLOCK = 2  # CPUCLOCK_SCHED: the part of a Linux clock id that asks for a process's CPU time in nanoseconds
+
+Sound = Literal["none", "sink", "card"]
+"""none: a conversation in text; sink: speech is decoded and handed over, nobody listens; card: a sound card plays it."""
+
+
+class Contestant(Enum):
+    """Who takes part. The value is the column's heading."""
+
+    CONVAID = "convaid"
+    SYNC = "SDK `Conversation`"
+    ASYNC = "SDK `AsyncConversation`"
+    LOOP = "SDK `AsyncConversation`, `ClientTools(loop)`"
+    FLOOR = "floor: bare trio-websocket"
+
+
+SDKS = (Contestant.SYNC, Contestant.ASYNC, Contestant.LOOP)
+STACKS = (Contestant.CONVAID, Contestant.SYNC, Contestant.ASYNC)
+"""Convaid and the two kinds of conversation that the SDK has."""
+
+
+@define(eq=False)
+class Run:
+    """A contestant's process and its conversations, all of which have begun."""
+
+    contestant: Contestant
+    process: asyncio.subprocess.Process
+    agent_id: str
+    started: float
+    """The perf_counter just before the process was made."""
+    record: Path
+    """Where the sound card notes when speech was last to be heard."""
+    conversations: list[Conversation] = field(factory=list)
+
+    @property
+    def conversation(self) -> Conversation:
+        """The only one, or the first."""
+        return self.conversations[0]
+
+    def measure_memory(self) -> float:
+        """Resident memory in MB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    def measure_cpu(self) -> float:
+        """CPU seconds of the process so far, all threads, those that have ended included."""
+        return time.clock_gettime(~self.process.pid << 3 | CPU_CLOCK)
+
+
+_numbers = itertools.count(1)
+
+
+@asynccontextmanager
+async def run_contestant(
+    contestant: Contestant, platform: Platform, *, count: int = 1, sound: Sound = "none"
+) -> AsyncIterator[Run]:
+    """Start a contestant that holds ``count`` conversations; at the end its process is killed."""
+    with tempfile.TemporaryDirectory(prefix="convaid-bench-") as name:
+        folder = Path(name)
+        agent_id = f"agent_{next(_numbers)}"
+        record = folder / "heard"
+        record.write_bytes(bytes(8))
+        if contestant is Contestant.CONVAID:
+            command = prepare_convaid(folder, platform.base_url, agent_id, count, sound)
+        else:
+            command = find_command(contestant, platform.base_url, agent_id, count, sound)
+        environment = os.environ | {
+            "PYTHONPATH": f"{folder}{os.pathsep}{HERE / 'plugin'}",
+            "SOUND_CARD_RECORD": str(record),
+            "NO_PROXY": "127.0.0.1",
+        }
+        with (folder / "stderr").open("wb") as stderr:
+            started = time.perf_counter()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *command, stdout=stderr, stderr=stderr, env=environment, cwd=folder
+            )
+        run = Run(contestant, process, agent_id, started, record)
+        try:
+            async with asyncio.timeout(START_LIMIT):
+                for _ in range(count):
+                    run.conversations.append(await platform.accept(agent_id))
+            yield run
+        except BaseException:
+            print((folder / "stderr").read_text()[-4000:], file=sys.stderr)
+            raise
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGKILL)
+            await process.wait()
+
+
+def find_command(contestant: Contestant, base_url: str, agent_id: str, count: int, sound: Sound) -> list[str]:
+    """What Python has to run."""
+    folder = HERE / "contestants"
+    if contestant is Contestant.FLOOR:
+        return [str(folder / "floor.py"), base_url, agent_id, str(count)]
+    kind = contestant.name.lower()
+    return [str(folder / "official_sdk.py"), kind, base_url, agent_id, str(count), sound]
+
+
+def prepare_convaid(folder: Path, base_url: str, agent_id: str, count: int, sound: Sound) -> list[str]:
+    """Write a configuration, "install" the plugins of the benchmark, and return what Python has to run.
+
+    Other installed plugins are disabled, so that the figures do not depend on them. Everything else is as it comes.
+    """
+    distribution = folder / "convaid_bench-1.dist-info"
+    distribution.mkdir()
+    (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: convaid-bench\nVersion: 1\n")
+    (distribution / "entry_points.txt").write_text(
+        "[convaid]\n" + "".join(f"{module.removeprefix('convaid_')} = {module}\n" for module in PLUGINS)
+    )
+    configuration = [f'[platform]\nbase_url = "{base_url}"']
+    configuration += [f"[plugins.{point.name}]\nenabled = false" for point in entry_points(group="convaid")]
+    for number in range(count):
+        table = f"conversations.c{number}"
+        configuration.append(f'[{table}]\nagent_id = "{agent_id}"')
+        match sound:
+            case "none":
+                configuration.append("overrides.text_only = true")
+            case "sink":
+                configuration.append('audio = "wav"\nwav.speaker = "speech.wav"')
+            case "card":
+                player = [sys.executable, str(HERE / "contestants/player.py"), str(folder / "heard")]
+                configuration.append(f'audio = "command"\ncommand.speaker = {player!r}')
+    path = folder / "config.toml"
+    path.write_text("\n".join(configuration) + "\n")
+    return ["-m", "convaid", "run", "--config", str(path)]

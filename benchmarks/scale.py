@@ -1,0 +1,46 @@
+"""How much of everything is measured."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+__all__ = ["FULL", "QUICK", "Scale"]
+
+
+@frozen
+class Scale:
+    """The defaults take under four minutes on two cores."""
+
+    rounds: int = 5
+    slow_rounds: int = 3
+    """Of what takes seconds."""
+    calls: int = 400
+    """One after the other, in one block."""
+    paced_calls: int = 40
+    flood: int = 2000
+    parallel: int = 500
+    speech: float = 120.0
+    """Seconds of agent speech in one block."""
+    listening: float = 6.0
+    """Seconds for which idle and speaking processes are watched."""
+    crowd: int = 100
+    work: float = 5.0
+    """Seconds that a tool works while its daemon is stopped, and that a rude plugin blocks."""
+    patience: float = 15.0
+    """Seconds for which a dead link is watched."""
+
+
+FULL = Scale()
+QUICK = Scale(
+    rounds=1,
+    slow_rounds=1,
+    calls=50,
+    paced_calls=5,
+    flood=100,
+    parallel=20,
+    speech=10.0,
+    listening=1.0,
+    crowd=5,
+    work=1.0,
+    patience=0.5,
+)
