@@ -25,7 +25,7 @@ NOTHING = "Done. There is nothing to report."
 """What the agent gets for None."""
 
 DEPTH_LIMIT = 100  # levels of nesting: no model reads more, and Python's own recursion limit stays far away
-DIGITS_LIMIT = 4000  # of a whole number; Python refuses to write more than 4300
+BITS_LIMIT = 13_000  # of a whole number, some 3900 digits; Python refuses to write more than 4300
 
 
 class UnsendableResult(Exception):
@@ -52,7 +52,7 @@ def cut_text(text: str, size: int) -> str:
         text = text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be sent
     if len(text) <= size:
         return text
-    mark = f"… [cut: the first {size} of {len(text)} characters]"
+    mark = f"… [cut here; {len(text)} characters in all]"
     return text[: max(0, size - len(mark))] + mark[:size]
 
 
@@ -66,8 +66,8 @@ def _make_plain(value: object, place: str, above: tuple[int, ...]) -> object:
         case str():
             return str.__str__(value)
         case int():
-            if abs(value) >= 10**DIGITS_LIMIT:
-                raise UnsendableResult(f"{place} is a whole number of more than {DIGITS_LIMIT} digits")
+            if value.bit_length() > BITS_LIMIT:
+                raise UnsendableResult(f"{place} is a whole number of thousands of digits")
             return int(value)
         case float():
             return float(value) if math.isfinite(value) else None

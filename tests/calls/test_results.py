@@ -52,7 +52,7 @@ class Room:
     lamps: list[Lamp]
 
 
-Point = namedtuple("Point", "x y")  # noqa: PYI024  # as old code has it
+Point = namedtuple("Point", "x y")
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,12 @@ Point = namedtuple("Point", "x y")  # noqa: PYI024  # as old code has it
         (set(), "[]"),
         ([None], "[null]"),
         ({"a": [1, (2.5, None)], "ä": "ö"}, '{"a":[1,[2.5,null]],"ä":"ö"}'),
-        ({1, 1}, "[1]"),
+        ({1}, "[1]"),
         (frozenset("a"), '["a"]'),
-        ({1: 2, None: 3, True: 4, (5, 6): 7, Word.YES: 8, date(2026, 1, 2): 9}, None),
+        (
+            {1: 2, None: 3, False: 4, (5, 6): 7, Word.YES: 8, date(2026, 1, 2): 9},
+            '{"1":2,"null":3,"false":4,"[5,6]":7,"yes":8,"2026-01-02":9}',
+        ),
         (MappingProxyType({"a": 1}), '{"a":1}'),
         (OrderedDict(a=1), '{"a":1}'),
         (Point(1, 2), "[1,2]"),
@@ -99,9 +102,7 @@ Point = namedtuple("Point", "x y")  # noqa: PYI024  # as old code has it
         ("\ud800", "\ud800"),
     ],
 )
-def test_values_become_text(value: object, text: str | None) -> None:
-    if text is None:
-        text = '{"1":4,"null":3,"[5,6]":7,"yes":8,"2026-01-02":9}'
+def test_values_become_text(value: object, text: str) -> None:
     assert write_result(value) == text
 
 
@@ -135,7 +136,7 @@ async def coroutine() -> None: ...
         (lambda: 1 + 2j, "the result is of the type complex, which has no JSON form"),
         (make_circle, "the result[0].again contains itself"),
         (make_tower, f"the result{'[0]' * 100} is nested more than 100 levels deep"),
-        (lambda: 10**5000, "the result is a whole number of more than 4000 digits"),
+        (lambda: 10**5000, "the result is a whole number of thousands of digits"),
         (lambda: {b"key": 1}, "a key of the result is of the type bytes, which has no JSON form"),
     ],
 )
@@ -172,5 +173,5 @@ def test_a_text_is_cut_to_its_size_and_can_be_sent(text: str, size: int) -> None
 def test_a_cut_is_marked() -> None:
     cut = cut_text("x" * 1000, 100)
     assert len(cut) == 100
-    assert cut.endswith("xxx… [cut: the first 100 of 1000 characters]")
+    assert cut.endswith("xxx… [cut here; 1000 characters in all]")
     assert cut_text("x" * 100, 100) == "x" * 100

@@ -1,4 +1,4 @@
-"""Voice from end to end: a WAV file is the microphone, the simulator hears it and speaks, another WAV is what is heard."""
+"""Voice from end to end: a WAV file as microphone, the simulator that hears it and speaks, another WAV as speaker."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import wave
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,7 @@ steps = [
         (interrupted,) = held.of_kind(events.SpeechInterrupted)
     assert interrupted.seconds > 2  # it had arrived faster than it can be spoken
     loud = find_loud(heard)
-    gaps = [(before, after) for before, after in zip(loud, loud[1:], strict=False) if after - before > 0.2]
+    gaps = [(before, after) for before, after in pairwise(loud) if after - before > 0.2]
     assert len(gaps) == 1
     ((silent_from, silent_until),) = gaps
     assert silent_until - silent_from > 0.7

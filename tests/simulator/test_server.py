@@ -87,7 +87,8 @@ async def test_a_conversation_with_a_tool_call_leaves_its_record() -> None:
 
 
 @pytest.mark.parametrize(
-    ("offered", "selected"), [([], None), (["convai"], "convai"), (["x", "convai", "bearer.t"], "convai"), (["x"], None)]
+    ("offered", "selected"),
+    [([], None), (["convai"], "convai"), (["x", "convai", "bearer.t"], "convai"), (["x"], None)],
 )
 async def test_the_sub_protocol_is_selected_only_if_it_is_offered(offered: list[str], selected: str | None) -> None:
     async with (
@@ -239,7 +240,10 @@ async def test_the_peers_own_ending_is_recorded() -> None:
 
 
 async def test_a_result_that_is_not_text_is_caught() -> None:
-    async with open_simulator(SimulatorSettings([Scenario(steps=[Call("t")])])) as simulator, open_peer(simulator) as peer:
+    async with (
+        open_simulator(SimulatorSettings([Scenario(steps=[Call("t")])])) as simulator,
+        open_peer(simulator) as peer,
+    ):
         call = (await peer.receive_type("client_tool_call"))["client_tool_call"]
         frame = '{"type":"client_tool_result","tool_call_id":"%s","result":{"a":1},"is_error":false}'
         await peer.send(frame % call["tool_call_id"])

@@ -1,0 +1,84 @@
+"""The README cannot lie: its plugin is installed and called, its files are read, its commands exist."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from convaid.cli import convaid
+from convaid.config import parse_configuration
+from convaid.simulator import parse_scenario
+
+from .cli.running import run_convaid
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def find_block(language: str, telling: str) -> str:
+    """The one code block of a language that contains a telling piece of text."""
+    (block,) = [block for block in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if telling in block]
+    assert isinstance(block, str)
+    return block
+
+
+def test_the_plugin_of_the_readme_installs_and_runs(tmp_path: Path) -> None:
+    (tmp_path / "greeter.py").write_text(find_block("python", "def greet"))
+    project = tomllib.loads(find_block("toml", "convaid-greeter"))["project"]
+    # What pip would leave behind; running pip here would need the network for the build.
+    package = tmp_path / f"convaid_greeter-{project['version']}.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    entries = "".join(f"{name} = {value}\n" for name, value in project["entry-points"]["convaid"].items())
+    (package / "entry_points.txt").write_text(f"[convaid]\n{entries}")
+    (command,) = re.findall(r"`convaid (tools call greet --json) '(.*?)'`", README)
+    result = run_convaid(*command[0].split(), command[1], folder=tmp_path, PYTHONPATH=str(tmp_path))
+    assert (result.returncode, result.stdout) == (0, "Hello, Ada\n"), result.stderr
+
+
+def test_the_three_lines_to_a_real_agent_are_a_configuration() -> None:
+    configuration = parse_configuration(find_block("toml", 'base_url = "global"'), "README.md")
+    assert configuration.platform.rest_url == "https://api.elevenlabs.io"
+    assert configuration.conversations["main"].auth == "signed_url"
+
+
+def test_the_scenario_of_the_readme_is_one() -> None:
+    scenario = parse_scenario(find_block("toml", "expect_text"), "README.md")
+    assert len(scenario.steps) == 5
+
+
+def test_the_steps_are_named_as_they_are() -> None:
+    from convaid.simulator.scenario import STEPS
+
+    (line,) = re.findall(r"^Steps: (.*?); failures", README, re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", line)) == set(STEPS)
+
+
+def test_every_command_is_in_the_table_and_the_other_way_round() -> None:
+    told = set(re.findall(r"^\| `convaid (\w+)", README, re.MULTILINE))
+    assert told == set(convaid.list_commands(click.Context(convaid)))
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench"])
+def test_make_has_the_targets_that_the_readme_names(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_the_named_files_exist() -> None:
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / link).exists(), link
+    table = README[README.index("| floor |") :]
+    for name in re.findall(r"`([\w/]+(?:\.py|/))`", table):
+        assert (ROOT / "convaid" / name).exists(), name
+
+
+def test_python_is_what_the_readme_asks_for() -> None:
+    assert sys.version_info >= (3, 11)
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"] == ">=3.11"
