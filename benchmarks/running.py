@@ -90,7 +90,7 @@ async def run_contestant(
             command = prepare_convaid(folder, platform.base_url, agent_id, count, sound)
         else:
             command = find_command(contestant, platform.base_url, agent_id, count, sound)
-        environment = os.environ | {
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")} | {
             "PYTHONPATH": f"{folder}{os.pathsep}{HERE / 'plugin'}",
             "SOUND_CARD_RECORD": str(record),
             "NO_PROXY": "127.0.0.1",

@@ -21,6 +21,10 @@ class Scale:
     parallel: int = 500
     speech: float = 120.0
     """Seconds of agent speech in one block."""
+    chunks: tuple[float, ...] = (0.1, 0.25, 1.0)
+    """Seconds of speech in one frame, where it is interrupted."""
+    settling: float = 1.0
+    """Seconds after the connection, for what is loaded late."""
     listening: float = 6.0
     """Seconds for which idle and speaking processes are watched."""
     crowd: int = 100
@@ -39,8 +43,10 @@ QUICK = Scale(
     flood=100,
     parallel=20,
     speech=10.0,
-    listening=1.0,
-    crowd=5,
-    work=1.0,
+    chunks=(0.1,),
+    settling=0.2,
+    listening=0.5,
+    crowd=3,
+    work=0.4,
     patience=0.5,
 )

@@ -12,7 +12,6 @@ from table import Row
 
 __all__ = ["measure_crowd"]
 
-SETTLING = 1.0  # seconds after the last connection
 PING_INTERVAL = 2.0  # seconds between the platform's pings, as the real one has them
 ANSWER_LIMIT = 15.0  # seconds for one call on each conversation
 
@@ -25,10 +24,10 @@ async def measure_crowd(platform: Platform, scale: Scale) -> list[Row]:
     answering: dict[Contestant, list[float]] = {}
     for contestant in (*STACKS, Contestant.FLOOR):
         async with run_contestant(contestant, platform) as run:
-            await asyncio.sleep(SETTLING)
+            await asyncio.sleep(scale.settling)
             one, one_cpu = run.measure_memory(), run.measure_cpu()
         async with run_contestant(contestant, platform, count=scale.crowd) as run:
-            await asyncio.sleep(SETTLING)
+            await asyncio.sleep(scale.settling)
             more = scale.crowd - 1
             memory[contestant] = [(run.measure_memory() - one) * 1024 / more]
             connecting[contestant] = [(run.measure_cpu() - one_cpu) * 1000 / more]

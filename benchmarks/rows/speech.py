@@ -37,6 +37,7 @@ async def measure_speech(platform: Platform, scale: Scale) -> list[Row]:
             await stack.enter_async_context(run_contestant(contestant, platform, sound="sink"))
             for contestant in (*STACKS, Contestant.FLOOR)
         ]
+        await asyncio.sleep(scale.settling)
         speech = make_speech(scale.speech, CHUNK)
         for _ in range(scale.rounds):
             for run in runs:
@@ -73,7 +74,7 @@ async def measure_interruptions(platform: Platform, scale: Scale) -> list[Row]:
         runs = [
             await stack.enter_async_context(run_contestant(contestant, platform, sound="card")) for contestant in STACKS
         ]
-        for chunk in (0.1, 0.25, 1.0):
+        for chunk in scale.chunks:
             rounds: dict[Contestant, list[float]] = {contestant: [] for contestant in STACKS}
             for number in range(scale.slow_rounds):
                 heard = HEARD + chunk * (number + 0.5) / scale.slow_rounds

@@ -11,7 +11,7 @@ from table import Row
 
 __all__ = ["measure_start_up"]
 
-SETTLING = 0.3  # seconds after the connection, for what is loaded late
+MEMORY_DELAY = 0.3  # seconds after the connection, for what is loaded late
 
 
 async def measure_start_up(platform: Platform, scale: Scale) -> list[Row]:
@@ -22,7 +22,7 @@ async def measure_start_up(platform: Platform, scale: Scale) -> list[Row]:
     for number in range(scale.rounds + 1):
         for contestant in contestants:
             async with run_contestant(contestant, platform) as run:
-                await asyncio.sleep(SETTLING)
+                await asyncio.sleep(MEMORY_DELAY)
                 if number:
                     seconds[contestant].append((run.conversation.began - run.started) * 1000)
                     memory[contestant].append(run.measure_memory())

@@ -142,13 +142,15 @@ class Room:
             self._outside.run_sync_soon(act, *args)
 
     def _live_in_thread(self) -> None:
-        failure = ""
+        failure = "its lifespan failed"
         try:
             trio.run(self._live)
+            failure = ""
         except BaseException as error:  # plugin code runs here: its lifespan
             logger.error("the lifespan of %s failed", self.plugin, exc_info=error)
-            failure = f"its lifespan failed ({type(error).__name__}: {error})"
-        self._tell(self._end, failure)
+            failure += f" ({type(error).__name__}: {error})"
+        finally:
+            self._tell(self._end, failure)
 
     async def _live(self) -> None:
         self._inside = trio.lowlevel.current_trio_token()

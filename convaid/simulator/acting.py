@@ -25,7 +25,6 @@ from convaid.simulator.scenario import (
     Freeze,
     Interrupt,
     Raw,
-    Refuse,
     Say,
     Scenario,
     Silence,
@@ -40,6 +39,7 @@ __all__ = ["ScenarioActor"]
 
 UNRECOGNISED = "(speech of {:.1f} s; the simulator does not recognise words)"
 NO_RESULT = "(no result in time)"
+NUMBER = r"\d{1,18}"  # what fits into 64 bits
 NAMES = {cls: name for name, cls in STEPS.items()}
 
 Fill = Callable[[str], str]
@@ -108,7 +108,7 @@ class ScenarioActor:
             case _:
                 await self._disturb(step)
 
-    async def _disturb(self, step: Freeze | Fail | Close | Drop | Raw | Refuse) -> None:
+    async def _disturb(self, step: Step) -> None:
         """Perform a step that no agent means well with."""
         conversation = self._conversation
         match step:
@@ -125,8 +125,8 @@ class ScenarioActor:
                 await conversation.end(Ending("agent", ABNORMAL, is_reset=True))
             case Raw(text):
                 await conversation.send_raw(text)
-            case Refuse():
-                raise AssertionError("the server has refused this conversation before it began")
+            case _:
+                raise AssertionError(f"{step} is for the server, before a conversation begins")
 
     async def _follow_rule(self, turn: UserTurn, mouth: Mouth, fill_in: Fill) -> None:
         for rule in self._scenario.rules:
@@ -140,7 +140,7 @@ class ScenarioActor:
             return fill_in(re.sub(r"\$(\d)", lambda place: pick_group(found, place[1]), text))
 
         def fill_parameter(text: str) -> str | int:
-            if re.fullmatch(r"#\d", text) and (group := pick_group(found, text[1])).isdecimal():
+            if re.fullmatch(r"#\d", text) and re.fullmatch(NUMBER, group := pick_group(found, text[1])):
                 return int(group)
             return fill_groups(text)
 

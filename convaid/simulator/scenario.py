@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import Factory, field, frozen
+from attrs.validators import ge
 
 from convaid.audio.formats import AudioFormat
 
@@ -56,6 +57,16 @@ def check_positive(_: object, __: object, seconds: float) -> None:
         raise ValueError("must be more than 0")
 
 
+def check_close_code(_: object, __: object, code: int) -> None:
+    if not 1000 <= code < 5000:
+        raise ValueError("a close code is from 1000 to 4999")
+
+
+def check_status(_: object, __: object, status: int | None) -> None:
+    if status is not None and not 400 <= status < 600:
+        raise ValueError("an HTTP status that refuses is from 400 to 599")
+
+
 def seconds_field(default: float) -> Any:
     return field(default=default, validator=check_positive)
 
@@ -69,7 +80,12 @@ def pattern_field(default: str | None = "") -> Any:
 
 
 @frozen
-class Say:
+class Step:
+    """One thing that the agent does, or waits for."""
+
+
+@frozen
+class Say(Step):
     """The agent says something, by voice too unless the conversation is text only.
 
     ``{{name}}`` is replaced by the dynamic variable of that name, ``{result}`` by the last call's result; in a rule
@@ -80,7 +96,7 @@ class Say:
 
 
 @frozen
-class ExpectText:
+class ExpectText(Step):
     """The user's next turn is a text that matches. ``example`` is what a demonstration may write here."""
 
     matches: str = pattern_field()
@@ -89,14 +105,14 @@ class ExpectText:
 
 
 @frozen
-class ExpectAudio:
+class ExpectAudio(Step):
     """The user's next turn is spoken, from the first sound to the quiet after the last."""
 
     within: float = seconds_field(SOON)
 
 
 @frozen
-class Call:
+class Call(Step):
     """The agent calls a client tool and waits for its result, as long as the platform would by default.
 
     A result that does not come in time is a failure only where one was expected; otherwise the agent goes on, as the
@@ -113,90 +129,73 @@ class Call:
 
 
 @frozen
-class ExpectResults:
+class ExpectResults(Step):
     """Every call that was not waited for has its result."""
 
     within: float = seconds_field(20.0)
 
 
 @frozen
-class Interrupt:
+class Interrupt(Step):
     """The agent takes itself to be interrupted: what it was saying is cut off."""
 
 
 @frozen
-class Silence:
+class Silence(Step):
     """The agent does nothing for so many seconds; pings go on."""
 
     seconds: float = field(validator=check_positive)
 
 
 @frozen
-class Freeze:
+class Freeze(Step):
     """The link goes dead for so many seconds without being closed: nothing is read, nothing is written."""
 
     seconds: float = field(validator=check_positive)
 
 
 @frozen
-class Refuse:
+class Refuse(Step):
     """First step only: the conversation is refused, by close code, or by HTTP status where one is given."""
 
-    code: int = 3000
+    code: int = field(default=3000, validator=check_close_code)
     reason: str = "Could not authorize the conversation."
-    status: int | None = None
+    status: int | None = field(default=None, validator=check_status)
 
 
 @frozen
-class Fail:
+class Fail(Step):
     """An ``error`` frame, then a close with the same code."""
 
-    code: int
+    code: int = field(validator=check_close_code)
     error_type: str | None = None
     message: str = ""
 
 
 @frozen
-class Close:
+class Close(Step):
     """A close without an ``error`` frame."""
 
-    code: int = 1000
+    code: int = field(default=1000, validator=check_close_code)
     reason: str = ""
 
 
 @frozen
-class Drop:
+class Drop(Step):
     """The connection is reset, without a close frame: the peer sees 1006."""
 
 
 @frozen
-class Raw:
+class Raw(Step):
     """A text frame of exactly this, whether the protocol allows it or not."""
 
     text: str
 
 
 @frozen
-class End:
+class End(Step):
     """The agent says what it has to say to the end, and hangs up."""
 
-
-Step = (
-    Say
-    | ExpectText
-    | ExpectAudio
-    | Call
-    | ExpectResults
-    | Interrupt
-    | Silence
-    | Freeze
-    | Refuse
-    | Fail
-    | Close
-    | Drop
-    | Raw
-    | End
-)
 
 STEPS: dict[str, type[Step]] = {
     "say": Say,
@@ -269,7 +268,7 @@ class Agent:
     agent_output_audio_format: str = field(default="pcm_16000", validator=check_format)
     required_dynamic_variables: list[str] = Factory(list)  # beside those that first_message names
     allowed_overrides: list[str] = Factory(lambda: ["conversation.text_only"])
-    metadata_delay: float = 0.0  # seconds
+    metadata_delay: float = field(default=0.0, validator=ge(0))  # seconds; inf: the metadata never comes
     ping_interval: float = seconds_field(2.0)  # inf: no pings
     input_limit: float = seconds_field(60.0)  # without any input from the user the platform hangs up
     max_duration: float = seconds_field(600.0)

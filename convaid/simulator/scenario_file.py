@@ -15,6 +15,7 @@ from typing import Any, cast
 import attrs
 from attrs import Factory, field, frozen
 
+from convaid.audio import WavReader
 from convaid.errors import ConfigurationError, Problem, StructureError
 from convaid.simulator.scenario import STEPS, Agent, Refuse, Rule, Scenario, Step, Voice
 from convaid.structuring import structure
@@ -65,8 +66,11 @@ def parse_scenario(text: str, source: str, folder: Path = Path()) -> Scenario:
     if voice.wav is not None:
         wav = folder / voice.wav
         voice = attrs.evolve(voice, wav=wav)
-        if not wav.is_file():
-            problems.append(Problem("voice.wav", f"there is no file {wav}"))
+        try:
+            with wav.open("rb") as file:
+                WavReader(file)
+        except (OSError, ValueError) as error:
+            problems.append(Problem("voice.wav", f"cannot be read: {error}"))
     if problems:
         raise ConfigurationError(source, problems)
     return Scenario(Path(source).stem, content.agent, voice, steps, content.rules)

@@ -29,7 +29,7 @@ from convaid.simulator.record import KEPT, ConversationRecord, Ending, RequestRe
 from convaid.simulator.rest import CONVERSATION_PATH, Answer, Authorization, Request, RestRoutes, refuse
 from convaid.simulator.scenario import Scenario
 from convaid.simulator.scenario_file import load_scenario
-from convaid.simulator.speech import Speech, make_speech
+from convaid.simulator.speech import Ear, Speech, make_speech
 from convaid.transport import (
     ABNORMAL,
     MESSAGE_LIMIT,
@@ -75,7 +75,7 @@ class Simulator:
         self._routes = RestRoutes(address, self._authorization, lambda: self._scenarios[self._turn].agent)
 
     async def wait_conversation(self, number: int = 0) -> ConversationRecord:
-        """Wait until the conversation of this number, counted from 0, has ended."""
+        """Wait until the conversation of this number, counted from 0 among those kept, has ended."""
         while len(self.conversations) <= number:
             await self._another.wait()
         record = self.conversations[number]
@@ -206,8 +206,8 @@ class PeerLink(Link):
 async def open_simulator(settings: SimulatorSettings | None = None, *, port: int = 0) -> AsyncIterator[Simulator]:
     """Serve the simulated platform on loopback; leaving the context ends it and every connection at once.
 
-    Port 0 takes a free one. OSError where the port is taken or a WAV file cannot be read; `ConvaidError` where a
-    scenario's audio formats need a package that is not installed.
+    Port 0 takes a free one. OSError where the port is taken; `ConvaidError` where a scenario's audio needs a package
+    that is not installed.
     """
     settings = settings or SimulatorSettings()
     speeches = [make_speech_of(scenario) for scenario in settings.scenarios]
@@ -221,7 +221,8 @@ async def open_simulator(settings: SimulatorSettings | None = None, *, port: int
 
 
 def make_speech_of(scenario: Scenario) -> Speech:
-    """Make the voice of a scenario's agent ready."""
+    """Make the voice of a scenario's agent ready; a package that its ear needs is missed now, not in a conversation."""
+    Ear(AudioFormat.parse(scenario.agent.user_input_audio_format))
     return make_speech(scenario.voice, AudioFormat.parse(scenario.agent.agent_output_audio_format))
 
 

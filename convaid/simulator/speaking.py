@@ -98,7 +98,7 @@ class Mouth:
             begins_at = max(begins_at, self._utterance.ends_at)
         utterance = Utterance(event_id, text, begins_at, begins_at + audio_format.seconds_of(len(sound)))
         self._utterance = utterance
-        step = audio_format.bytes_for(self._voice.chunk)
+        step = max(audio_format.bytes_for(self._voice.chunk), audio_format.frame_size)
         with utterance.sending:
             await self._conversation.send(AgentResponse(text, event_id))
             for start in range(0, len(sound), step):

@@ -82,10 +82,11 @@ class Ear:
 
     def listen(self, chunk: bytes) -> Iterator[SpeechBegan | SpeechEnded]:
         """Hear the next chunk, however long."""
-        self._pcm += self._converter.convert(chunk)
-        while len(self._pcm) >= self._window:
-            window, self._pcm = self._pcm[: self._window], self._pcm[self._window :]
-            if heard := self._notice(measure_level(window) > LOUD):
+        pcm = self._pcm + self._converter.convert(chunk)
+        whole = len(pcm) - len(pcm) % self._window
+        self._pcm = pcm[whole:]
+        for start in range(0, whole, self._window):
+            if heard := self._notice(measure_level(pcm[start : start + self._window]) > LOUD):
                 yield heard
 
     def _notice(self, is_loud: bool) -> SpeechBegan | SpeechEnded | None:

@@ -15,7 +15,7 @@ from convaid.daemon import Daemon, run_daemon
 from convaid.plugins import Plugin, Plugins, Tool
 from convaid.simulator import Simulator, SimulatorSettings, open_simulator, parse_scenario
 
-__all__ = ["LIMIT", "MAIN", "Held", "hold"]
+__all__ = ["LIMIT", "MAIN", "Held", "hold", "make_plugin"]
 
 LIMIT = 20.0  # seconds: longer than any test here takes, shorter than the test's own limit
 K = TypeVar("K")
@@ -54,6 +54,11 @@ class Held:
         return self.of_kind(kind)
 
 
+def make_plugin(name: str, *tools: Tool) -> Plugin:
+    """An installed plugin that offers tools and nothing else."""
+    return Plugin(name, name, name, "1", "ready", tools=tools)
+
+
 @asynccontextmanager
 async def hold(
     *scenarios: str,
@@ -61,10 +66,14 @@ async def hold(
     configuration: str = MAIN,
     base_url: str = "",
     key: str | None = None,
+    others: Sequence[Plugin] = (),
 ) -> AsyncIterator[Held]:
-    """Run the daemon against a simulator that plays ``scenarios`` (TOML), one conversation each, the last for ever."""
+    """Run the daemon against a simulator that plays ``scenarios`` (TOML), one conversation each, the last for ever.
+
+    ``tools`` are offered by one plugin; ``others`` are more plugins.
+    """
     settings = SimulatorSettings([parse_scenario(text, "test") for text in scenarios], key)
-    plugins = Plugins((Plugin("test", "test", "test", "1", "ready", tools=tuple(tools)),))
+    plugins = Plugins((make_plugin("test", *tools), *others))
     with trio.fail_after(LIMIT):
         async with open_simulator(settings) as simulator, trio.open_nursery() as nursery:
             text = f'{configuration}\n[platform]\nbase_url = "{base_url or simulator.base_url}"\n'

@@ -20,7 +20,7 @@ from convaid.protocol.to_agent import (
     UserAudio,
     UserMessage,
 )
-from convaid.simulator import Agent, Ending, Line, Rule, Scenario, Voice
+from convaid.simulator import Agent, Ending, Rule, Scenario, Voice
 from convaid.simulator.scenario import (
     Call,
     Close,
@@ -196,7 +196,7 @@ async def test_user_text_comes_back_as_a_transcript(autojump_clock: MockClock) -
     assert transcripts[0]["event_id"] < transcripts[1]["event_id"]
     assert ContextualUpdate("it is night") in record.messages
     assert record.problem is None
-    assert record.transcript[0] == Line("user", "Number one", pytest.approx(0, abs=1))
+    assert [line.text for line in record.transcript] == ["Number one", "number TWO"]
 
 
 @pytest.mark.parametrize(
@@ -314,14 +314,17 @@ async def test_rules_call_tools_with_what_the_user_said_and_say_the_result(autoj
     initiation = ConversationInitiationClientData(dynamic_variables={"name": "Ada"})
     async with hold_conversation(Scenario(agent=TEXT, rules=rules), initiation) as (peer, record):
         peer.put(UserMessage("mumble"))
+        peer.put(UserMessage("delete note " + "9" * 5000))
+        await trio.sleep(21)
         peer.put(UserMessage("Please DELETE NOTE 12"))
         await trio.sleep(1)
-        peer.put(ClientToolResult(find_call_id(peer, "delete"), "gone", False))
+        peer.put(ClientToolResult(record.calls[1].tool_call_id, "gone", False))
         await trio.sleep(1)
         peer.put(UserMessage("Bye"))
-    assert record.calls[0].parameters == {"number": 12, "why": ["said 12, Ada"]}
+    assert record.calls[0].parameters["number"] == "9" * 5000  # no number that fits anywhere
+    assert record.calls[1].parameters == {"number": 12, "why": ["said 12, Ada"]}
     said = [line.text for line in record.transcript if line.speaker == "agent"]
-    assert said == ["What?", "Done: gone", "Goodbye Ada."]
+    assert said == ["What?", "Done: (no result in time)", "Done: gone", "Goodbye Ada."]
     assert record.ending == Ending("agent", 1000)
 
 

@@ -129,6 +129,7 @@ def test_every_problem_is_told_with_its_place() -> None:
         ping_intervall = 2
         user_input_audio_format = "mp3"
         max_duration = 0
+        metadata_delay = -1
         [[steps]]
         sai = "Hello"
         [[steps]]
@@ -137,11 +138,14 @@ def test_every_problem_is_told_with_its_place() -> None:
         silence = "long"
         [[steps]]
         call = {parameters = 3}
+        [[steps]]
+        refuse = {code = 70000, status = 200}
         [[rules]]
         when = 5
     """)
     assert [problem.partition(": ")[0] for problem in sorted(problems)] == [
         "agent.max_duration",
+        "agent.metadata_delay",
         "agent.ping_intervall",
         "agent.user_input_audio_format",
         "rules[0].when",
@@ -150,6 +154,8 @@ def test_every_problem_is_told_with_its_place() -> None:
         "steps[2].silence.seconds",
         "steps[3].call.parameters",
         "steps[3].call.tool",
+        "steps[4].refuse.code",
+        "steps[4].refuse.status",
     ]
     assert any('did you mean "ping_interval"?' in problem for problem in problems)
     assert any('did you mean "say"?' in problem for problem in problems)
@@ -170,7 +176,7 @@ def test_problems_between_steps() -> None:
         "steps[0]: a step has one name, this one has 0",
         "steps[1]: a step has one name, this one has 2",
         "steps[2].refuse: only the first step can refuse the conversation",
-        "voice.wav: there is no file nothing.wav",
+        "voice.wav: cannot be read: [Errno 2] No such file or directory: 'nothing.wav'",
     ]
 
 

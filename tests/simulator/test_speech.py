@@ -31,6 +31,7 @@ def test_a_turn_is_heard_in_every_format_and_chunk_size(audio_format: AudioForma
     for start in range(0, len(sound), step):
         heard += list(ear.listen(sound[start : start + step]))
     assert [type(event) for event in heard] == [SpeechBegan, SpeechEnded]
+    assert isinstance(heard[1], SpeechEnded)
     assert heard[1].seconds == pytest.approx(1.9, abs=0.05)  # a pause of 0.4 s is within the turn
 
 

@@ -1,4 +1,4 @@
-"""The simulator's proof: the platform's official clients, unmodified, hold a conversation with a tool call against it."""
+"""The simulator's proof: the platform's official clients, unmodified, each hold a conversation with a tool call."""
 
 from __future__ import annotations
 
@@ -45,14 +45,20 @@ def require(is_there: bool, what: str, command: str) -> None:
     pytest.skip(reason)
 
 
-def require_python_sdk() -> None:
+@pytest.fixture
+def python_sdk() -> str:
+    """The program that speaks for the official Python SDK."""
     require(importlib.util.find_spec("elevenlabs") is not None, "the official Python SDK", "pip install elevenlabs")
+    return str(HERE / "python_sdk.py")
 
 
-def require_javascript_client() -> None:
+@pytest.fixture
+def javascript_client() -> str:
+    """The program that speaks for the official JavaScript client."""
     is_there = (HERE / "js/node_modules/@elevenlabs/client").is_dir() and (HERE / "js/node_modules/ws").is_dir()
     require(shutil.which("node") is not None, "Node.js", "apt-get install nodejs npm")
     require(is_there, "the official JavaScript client", "npm ci --prefix tests/strangers/js")
+    return str(HERE / "js/conversation.mjs")
 
 
 async def run_stranger(*command: str) -> dict[str, Any]:
@@ -74,10 +80,9 @@ async def fetch_record(simulator: Simulator) -> ConversationRecord:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-async def test_official_python_sdk(kind: str) -> None:
-    require_python_sdk()
+async def test_official_python_sdk(kind: str, python_sdk: str) -> None:
     async with open_simulator(SimulatorSettings([SUM], API_KEY)) as simulator:
-        seen = await run_stranger(sys.executable, str(HERE / "python_sdk.py"), kind, simulator.base_url, API_KEY)
+        seen = await run_stranger(sys.executable, python_sdk, kind, simulator.base_url, API_KEY)
         record = await fetch_record(simulator)
     assert seen["conversation_id"] == record.conversation_id
     assert seen["agent"] == ["Hello Ada.", "It is 5."]
@@ -94,22 +99,20 @@ async def test_official_python_sdk(kind: str) -> None:
         assert seen["latencies"] >= 1
 
 
-async def test_official_python_sdk_is_refused() -> None:
-    require_python_sdk()
+async def test_official_python_sdk_is_refused(python_sdk: str) -> None:
     async with open_simulator(SimulatorSettings([Scenario(steps=[Refuse()])], API_KEY)) as simulator:
-        seen = await run_stranger(sys.executable, str(HERE / "python_sdk.py"), "sync", simulator.base_url)
+        seen = await run_stranger(sys.executable, python_sdk, "sync", simulator.base_url)
     assert seen["ended"] == ["error", 3000, "Could not authorize the conversation."]
 
 
 @pytest.mark.parametrize("authorization", ["public", "signed URL"])
-async def test_official_javascript_client(authorization: str) -> None:
-    require_javascript_client()
+async def test_official_javascript_client(authorization: str, javascript_client: str) -> None:
     is_public = authorization == "public"
     agent = Agent(requires_authorization=not is_public, first_message="Hello {{name}}.")
     scenario = Scenario(agent=agent, steps=SUM.steps)
     async with open_simulator(SimulatorSettings([scenario], None if is_public else API_KEY)) as simulator:
         target = simulator.base_url.replace("http", "ws") if is_public else await fetch_signed_url(simulator)
-        seen = await run_stranger("node", str(HERE / "js/conversation.mjs"), target)
+        seen = await run_stranger("node", javascript_client, target)
         record = await fetch_record(simulator)
     assert seen["conversation_id"] == record.conversation_id
     # Under Node with ws this client loses what comes in the same read as the metadata: the greeting may be missing.
@@ -123,12 +126,11 @@ async def test_official_javascript_client(authorization: str) -> None:
     assert [call.result for call in record.calls] == ["5"]
 
 
-async def test_official_javascript_client_is_refused() -> None:
-    require_javascript_client()
+async def test_official_javascript_client_is_refused(javascript_client: str) -> None:
     refusal = Refuse(3000, "The AI agent you are trying to reach does not exist.")
     async with open_simulator(SimulatorSettings([Scenario(steps=[refusal])])) as simulator:
         target = simulator.base_url.replace("http", "ws")
-        seen = await run_stranger("node", str(HERE / "js/conversation.mjs"), target)
+        seen = await run_stranger("node", javascript_client, target)
     assert seen["ended"] == {"reason": "refused", "closeCode": 3000, "closeReason": refusal.reason}
 
 
