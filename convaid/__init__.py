@@ -1,7 +1,7 @@
 """convaid holds conversations with ElevenLabs agents and runs the client tools that they call.
 
-What a plugin needs is here: `tool`, `hookimpl`, `Tool`, `ToolContext`, `ToolError`. They are imported when they are first asked
-for, so that ``import convaid`` costs nothing where they are not.
+What a plugin needs is here: `tool`, `hookimpl`, `Tool`, `ToolContext`, `ToolError`. They are imported when they are
+first asked for, so that ``import convaid`` costs nothing where they are not.
 """
 
 from __future__ import annotations

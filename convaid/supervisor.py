@@ -13,7 +13,7 @@ from convaid import events
 from convaid.backoff import Backoff
 from convaid.config import ConversationConfig, Secret
 from convaid.errors import ConvaidError, LinkError, LinkRefused
-from convaid.protocol.endings import Retry, SessionEnd, classify_refusal, link_lost
+from convaid.protocol.endings import Cause, Retry, SessionEnd, classify_refusal, link_lost
 from convaid.protocol.to_agent import UserMessage
 from convaid.rest import fetch_signed_url, mint_signed_url
 from convaid.session import CallTool, Session
@@ -102,6 +102,7 @@ async def hold_session(conversation: Conversation) -> SessionEnd:
                 conversation.stop,
                 conversation.last_words,
             )
+            link.is_given_up = end.cause is Cause.LINK_LOST
     except LinkRefused as refusal:
         end = classify_refusal(refusal.status, refusal.detail)
     except LinkError as error:

@@ -118,6 +118,9 @@ class HeardStream(trio.abc.Stream):
 class Link:
     """An open connection. Opened and closed by `open_link`; one task receives, one sends, any may ping."""
 
+    is_given_up = False
+    """Set it where the peer is known not to listen: the connection is closed without a goodbye that nobody answers."""
+
     def __init__(self, websocket: WebSocketConnection, stream: HeardStream) -> None:
         self._websocket = websocket
         self._stream = stream
@@ -201,8 +204,9 @@ async def open_link(
             except LinkError as error:
                 failure = error
             else:
-                yield Link(websocket, stream)
-                with trio.move_on_after(disconnect):
+                link = Link(websocket, stream)
+                yield link
+                with trio.move_on_after(0 if link.is_given_up else disconnect):
                     await websocket.aclose(1000)
             nursery.cancel_scope.cancel()
     finally:

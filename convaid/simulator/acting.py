@@ -140,9 +140,10 @@ class ScenarioActor:
             return fill_in(re.sub(r"\$(\d)", lambda place: pick_group(found, place[1]), text))
 
         def fill_parameter(text: str) -> str | int:
-            if re.fullmatch(r"#\d", text) and re.fullmatch(NUMBER, group := pick_group(found, text[1])):
-                return int(group)
-            return fill_groups(text)
+            if not re.fullmatch(r"#\d", text):
+                return fill_groups(text)
+            group = pick_group(found, text[1])
+            return int(group) if re.fullmatch(NUMBER, group) else group
 
         if rule.call is not None:
             await self._await_result(rule.call, await self._call(rule.call, fill_parameter))

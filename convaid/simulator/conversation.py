@@ -34,7 +34,7 @@ from convaid.protocol.to_agent import (
     UserAudio,
     UserMessage,
 )
-from convaid.simulator.record import CallRecord, ConversationRecord, Ending, Line
+from convaid.simulator.record import CallRecord, ConversationRecord, Ending, Line, Speaker
 from convaid.simulator.scenario import Agent, Fail
 from convaid.simulator.starting import Terms, settle_terms
 from convaid.transport import ABNORMAL, LinkClosed
@@ -155,11 +155,10 @@ class Conversation:
 
     async def call_tool(self, tool: str, parameters: dict[str, Any], *, expects_response: bool) -> CallRecord:
         """Send a tool call; its record's ``answered`` is set when the result comes."""
-        number = len(self.record.calls) + 1
-        call = CallRecord(tool, f"call_{number}_{self.record.conversation_id}", parameters, trio.current_time())
+        event_id = self.next_event_id()
+        call = CallRecord(tool, f"call_{event_id}_{self.record.conversation_id}", parameters, trio.current_time())
         self.record.calls.append(call)
         self._calls[call.tool_call_id] = call
-        event_id = self.next_event_id()
         await self.send(AgentToolRequest(tool, call.tool_call_id, "client", event_id))
         await self.send(ClientToolCall(tool, call.tool_call_id, parameters, event_id, expects_response))
         return call
@@ -169,7 +168,7 @@ class Conversation:
         self._side.give_up(call.tool_call_id)
         self._calls.pop(call.tool_call_id, None)
 
-    def note_line(self, speaker: Any, text: str) -> None:
+    def note_line(self, speaker: Speaker, text: str) -> None:
         """Put something that was said into the transcript and the log."""
         self.record.transcript.append(Line(speaker, text, trio.current_time() - self.record.started_at))
         log.info("%s %s: %s", self.record.conversation_id, speaker, text)

@@ -12,7 +12,9 @@ from attrs import Factory, define, field, frozen
 from convaid.protocol.from_agent import Error
 from convaid.protocol.to_agent import ConversationInitiationClientData, ToAgent
 
-__all__ = ["CallRecord", "ConversationRecord", "Ending", "Line", "RequestRecord"]
+__all__ = ["CallRecord", "ConversationRecord", "Ending", "Line", "RequestRecord", "Speaker"]
+
+Speaker = Literal["agent", "user"]
 
 KEPT = 10_000  # entries of each list of one conversation; older ones go
 
@@ -21,7 +23,7 @@ KEPT = 10_000  # entries of each list of one conversation; older ones go
 class Line:
     """Something that was said. ``at`` is in seconds since the conversation began."""
 
-    speaker: Literal["agent", "user"]
+    speaker: Speaker
     text: str
     at: float
 

@@ -75,10 +75,10 @@ class Simulator:
         self._routes = RestRoutes(address, self._authorization, lambda: self._scenarios[self._turn].agent)
 
     async def wait_conversation(self, number: int = 0) -> ConversationRecord:
-        """Wait until the conversation of this number, counted from 0 among those kept, has ended."""
-        while len(self.conversations) <= number:
+        """Wait until the conversation of this number, counted from 0, has ended. IndexError if it is no longer kept."""
+        while self._started <= number:
             await self._another.wait()
-        record = self.conversations[number]
+        record = self.conversations[number - self._started]  # counted from the newest
         await record.ended.wait()
         return record
 

