@@ -21,7 +21,7 @@ check: $(VENV)/.check strangers test ## the tests with the official SDKs, lint, 
 
 strangers: $(VENV)/.test ## install the official SDKs, for the tests that let them talk to the simulator
 	$(BIN)/pip install --quiet -e '.[strangers]'
-	npm install --prefix tests/strangers/js --no-audit --no-fund --silent
+	npm ci --prefix tests/strangers/js --no-audit --no-fund --silent
 
 bench: $(VENV)/.test strangers ## measure convaid and the official SDK side by side
 	$(BIN)/python benchmarks/run.py

@@ -136,7 +136,7 @@ class Link:
             return await self._websocket.get_message()
         except ConnectionClosed:
             closed = self._websocket.closed
-            return LinkClosed(closed.code, closed.reason or "") if closed else LinkClosed(ABNORMAL)
+            return LinkClosed(int(closed.code), closed.reason or "") if closed else LinkClosed(ABNORMAL)
 
     async def send(self, frame: str) -> bool:
         """Send one text message. False where the connection is over; `receive` says why.
@@ -162,8 +162,9 @@ class Reader:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        self._has_ended = False
+        self._wait = trio.CancelScope()
         self.refusal: ConnectionRejected | None = None
-        self.handshake = trio.CancelScope()
 
     def start_soon(self, reader: Callable[[], Awaitable[None]]) -> None:
         self._nursery.start_soon(self._read, reader, name="websocket reader")
@@ -176,7 +177,15 @@ class Reader:
         except (WebSocketProtocolError, ConnectionClosed) as error:
             log.debug("the WebSocket reader ended: %s", error)  # a ping after our close frame, say
         finally:
-            self.handshake.cancel()  # nothing more will come
+            self._has_ended = True
+            self._wait.cancel()
+
+    def limit_wait(self, seconds: float) -> trio.CancelScope:
+        """A scope for a wait for something that only the reader can bring: it ends with the reader, or in time."""
+        self._wait = trio.CancelScope(deadline=trio.current_time() + seconds)
+        if self._has_ended:
+            self._wait.cancel()
+        return self._wait
 
 
 @asynccontextmanager
@@ -199,14 +208,15 @@ async def open_link(
     failure: LinkError | None = None
     try:
         async with trio.open_nursery() as nursery:
+            reader = Reader(nursery)
             try:
-                websocket = await shake_hands(nursery, stream, address, headers or {}, handshake)
+                websocket = await shake_hands(reader, stream, address, headers or {}, handshake)
             except LinkError as error:
                 failure = error
             else:
                 link = Link(websocket, stream)
                 yield link
-                with trio.move_on_after(0 if link.is_given_up else disconnect):
+                with reader.limit_wait(0 if link.is_given_up else disconnect):
                     await websocket.aclose(1000)
             nursery.cancel_scope.cancel()
     finally:
@@ -239,11 +249,11 @@ async def start_tls(stream: trio.SocketStream, host: str) -> trio.abc.Stream:
 
 
 async def shake_hands(
-    nursery: trio.Nursery, stream: trio.abc.Stream, address: Address, headers: Mapping[str, str], time_limit: float
+    reader: Reader, stream: trio.abc.Stream, address: Address, headers: Mapping[str, str], time_limit: float
 ) -> WebSocketConnection:
-    """Upgrade the stream to a WebSocket, whose reader runs in ``nursery``. Raises `LinkError` or `LinkRefused`."""
-    reader = Reader(nursery)
-    with reader.handshake, trio.move_on_after(time_limit) as limit:
+    """Upgrade the stream to a WebSocket. Raises `LinkError` or `LinkRefused`."""
+    give_up_at = trio.current_time() + time_limit
+    with reader.limit_wait(time_limit):
         return await wrap_client_stream(
             cast(trio.Nursery, reader),
             cast(trio.SocketStream, stream),
@@ -257,6 +267,6 @@ async def shake_hands(
         )
     if reader.refusal is not None:
         raise LinkRefused(reader.refusal.status_code, read_detail(bytes(reader.refusal.body or b"")))
-    if limit.cancelled_caught:
+    if trio.current_time() >= give_up_at:
         raise LinkError(f"{address.netloc} did not answer the WebSocket handshake in {time_limit:g} s")
     raise LinkError(f"{address.netloc} hung up during the WebSocket handshake")

@@ -28,7 +28,8 @@ __all__ = ["Room"]
 logger = logging.getLogger(__name__)
 
 START_LIMIT = 10.0  # seconds for a lifespan to begin: a start of the daemon that waits longer looks like one that hangs
-CLOSE_LIMIT = 3.0  # seconds for tools to be cancelled and a lifespan to end; less than the daemon's usual grace
+CLOSE_LIMIT = 3.0  # seconds for tools to be cancelled and a lifespan to end
+HURRIED_CLOSE_LIMIT = 0.2  # seconds for the same when we are cancelled: plenty for one that only closes a file
 EVENTS_HELD = 1000  # events that wait for an observer: some minutes of conversation
 
 
@@ -73,14 +74,19 @@ class Room:
             self._ask(self._end_life)
 
     async def close(self) -> None:
-        """Cancel what runs, end the lifespan, and wait for both for at most CLOSE_LIMIT seconds."""
+        """Cancel what runs, end the lifespan, and wait for both for a limited time, a short one if cancelled."""
         self._is_closing = True
         self._ask(self._end_life)
-        with trio.move_on_after(CLOSE_LIMIT, shield=True) as limit:
-            await self._ended.wait()
-        if limit.cancelled_caught:
-            place = locate_thread(self._thread.ident)
-            logger.warning("%s did not end within %g s and is left behind, at %s", self.plugin, CLOSE_LIMIT, place)
+        try:
+            with trio.move_on_after(CLOSE_LIMIT):
+                await self._ended.wait()
+        finally:
+            with trio.move_on_after(HURRIED_CLOSE_LIMIT, shield=True):
+                await self._ended.wait()
+            if not self._ended.is_set():
+                logger.warning(
+                    "%s does not end and is left behind, at %s", self.plugin, locate_thread(self._thread.ident)
+                )
 
     def start(self, run: Run) -> None:
         """Begin a run; `Run.finish` is told of its end, whatever happens to the room."""

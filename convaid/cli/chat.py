@@ -31,6 +31,7 @@ __all__ = ["chat", "demo"]
 
 QUIET = 1.5  # seconds after which an agent that has spoken, and runs no tool, has answered
 PATIENCE = 60.0  # seconds that a script waits for an answer before it goes on
+GOODBYE = 5.0  # seconds for the agent to hang up
 GREETING = 3.0  # seconds for the agent to speak first; it may wait for the user instead
 
 Lines = AsyncIterator[str]
@@ -189,10 +190,11 @@ async def read_lines() -> Lines:
 
 
 async def recite(examples: Iterable[str]) -> Lines:
-    """The user's part of a scenario, for a demonstration."""
+    """The user's part of a scenario in which the agent hangs up, for a demonstration."""
     for line in examples:
         print_user(line)
         yield line
+    await trio.sleep(GOODBYE)
 
 
 def print_user(line: str) -> None:

@@ -27,7 +27,7 @@ from convaid.plugins import hookspecs
 from convaid.plugins.tool import Tool
 from convaid.structuring import nearest, structure
 
-__all__ = ["Plugin", "Plugins", "Status", "load_plugins"]
+__all__ = ["Plugin", "Plugins", "Status", "find_stray_tables", "load_plugins"]
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +115,16 @@ def load_plugins(
             hint = _suggest(name, names) or f"installed are: {', '.join(names) or 'none'}"
             problems.append(Problem(f"plugins.{name}", f"no plugin of this name is installed; {hint}"))
     return Plugins(tuple(plugins), tuple(problems))
+
+
+def find_stray_tables(plugins: Plugins, names: Iterable[str]) -> list[Problem]:
+    """Return a problem for each name of a ``[tools.NAME]`` table that no plugin in use offers a tool for."""
+    offered = [tool.name for plugin in plugins.ready for tool in plugin.tools]
+    return [
+        Problem(f"tools.{name}", f"no plugin in use offers this tool; {_suggest(name, offered)}".rstrip("; "))
+        for name in names
+        if name not in offered
+    ]
 
 
 def _identify(entry_point: EntryPoint) -> Plugin:

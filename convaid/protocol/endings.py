@@ -112,5 +112,6 @@ def _find_reason(said: str) -> Verdict | None:
 
 
 def _conclude(verdict: Verdict, code: int | None, detail: str, error_type: str | None = None) -> SessionEnd:
-    detail = " ".join(detail.split())[:DETAIL_LENGTH] or error_type or "no reason was given"  # one line, for the log
+    detail = " ".join(detail.split())[:DETAIL_LENGTH] or error_type or ""  # one line, for the log
+    detail = detail or ("the agent hung up" if verdict is NORMAL else "no reason was given")
     return SessionEnd(verdict.cause, code, detail, verdict.retry, verdict.remedy, error_type)

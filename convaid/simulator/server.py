@@ -241,7 +241,7 @@ async def accept_websocket(
 ) -> WebSocketConnection | None:
     """Complete the handshake; None where the peer is gone by then. The sub-protocol is selected only if offered."""
     reader = Reader(nursery)
-    with reader.handshake, trio.move_on_after(HANDSHAKE_LIMIT), suppress(ConnectionClosed):
+    with reader.limit_wait(HANDSHAKE_LIMIT), suppress(ConnectionClosed):
         proposal = await wrap_server_stream(
             cast(trio.Nursery, reader),
             stream,

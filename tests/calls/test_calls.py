@@ -95,6 +95,16 @@ async def test_an_unknown_tool_gets_the_nearest_names() -> None:
     assert disabled.outcome == "unknown"
 
 
+async def test_a_table_for_a_tool_that_is_not_there_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    config = ToolsConfig(named={"ad": ToolConfig(), "add": ToolConfig(), "xyzzy": ToolConfig()})
+    async with open_tool_calls(make_plugins(add), config):
+        pass
+    assert caplog.messages == [
+        'tools.ad: no plugin in use offers this tool; did you mean "add"?',
+        "tools.xyzzy: no plugin in use offers this tool",
+    ]
+
+
 @tool
 def tell_context(context: ToolContext) -> dict[str, Any]:
     """Tell."""
