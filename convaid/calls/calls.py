@@ -8,20 +8,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from functools import partial
-from logging import Logger
 
 import attrs
 import trio
-from attrs import frozen
 from outcome import Outcome
 
 from convaid.calls.results import cut_text
 from convaid.calls.room import Room
-from convaid.calls.run import Ending, Run, perform
+from convaid.calls.run import Ending, Offer, Run, perform
 from convaid.config.model import ToolConfig, ToolsConfig
 from convaid.events import Event, ToolAnswer
 from convaid.plugins.loading import Plugin, Plugins, find_stray_tables
-from convaid.plugins.tool import Tool, ToolContext
+from convaid.plugins.tool import Tool
 from convaid.protocol.from_agent import ClientToolCall
 from convaid.structuring import nearest
 
@@ -31,18 +29,6 @@ logger = logging.getLogger(__name__)
 
 REACTION_LIMIT = 0.5  # seconds for a tool that was given up to end, before the log says where it is
 NAME_LENGTH = 80  # characters of an unknown tool's name that an answer repeats
-
-
-@frozen(eq=False)
-class _Offer:
-    """A tool, whose it is, and its limits."""
-
-    tool: Tool
-    plugin: Plugin
-    room: Room | None
-    time_limit: float
-    places: trio.Semaphore
-    log: Logger
 
 
 class ToolCalls:
@@ -93,13 +79,13 @@ class ToolCalls:
         for room in self._observers:
             room.observe(event)
 
-    def _make_offer(self, tool: Tool, plugin: Plugin, limits: ToolConfig) -> _Offer:
+    def _make_offer(self, tool: Tool, plugin: Plugin, limits: ToolConfig) -> Offer:
         parallel = limits.parallel or tool.parallel or self._config.parallel
-        return _Offer(
+        return Offer(
             tool=tool,
             plugin=plugin,
-            room=self._rooms.get(plugin.name),
             time_limit=limits.time_limit or tool.time_limit or self._config.time_limit,
+            result_size=self._config.result_size,
             places=trio.Semaphore(parallel),
             log=logging.getLogger(f"convaid.plugin.{plugin.name}"),
         )
@@ -108,19 +94,11 @@ class ToolCalls:
         offer = self._offers.get(call.tool_name)
         if offer is None:
             return "unknown", self._describe_unknown(call.tool_name)
-        room = offer.room
+        room = self._rooms.get(offer.plugin.name)
         if room is not None and room.failure:
             return "error", f'The tool "{call.tool_name}" is out of service. Do not call it again in this conversation.'
-        context = ToolContext(
-            conversation=conversation,
-            conversation_id=conversation_id,
-            tool_call_id=call.tool_call_id,
-            settings=offer.plugin.settings,
-            state=room.state if room is not None else None,
-            deadline=time.monotonic() + offer.time_limit,
-            log=offer.log,
-        )
-        run = Run(offer.tool, call.parameters, context, self._config.result_size, offer.places)
+        state = room.state if room is not None else None
+        run = Run(offer, call, conversation, conversation_id, state, time.monotonic() + offer.time_limit)
         with trio.move_on_after(offer.time_limit):
             await _take_place(offer.places)
             try:
@@ -132,13 +110,13 @@ class ToolCalls:
                 return await self._wait_for(run, room)
             finally:
                 self._places.release()
-        return _describe_time_out(run, offer)
+        return _describe_time_out(run)
 
     async def _wait_for(self, run: Run, room: Room | None) -> Ending:
         """Begin a run that has its places, and wait for its ending."""
         run.has_begun = True
         run.waiting = trio.lowlevel.current_task()
-        if room is not None and run.tool.is_async:
+        if room is not None and run.offer.tool.is_async:
             room.start(run)
         else:
             # Not trio.to_thread: that takes half as long again, and would let the plugin call back into our loop. A
@@ -147,9 +125,9 @@ class ToolCalls:
             try:
                 trio.lowlevel.start_thread_soon(partial(Context().run, perform, run), partial(_tell_end, token, run))
             except RuntimeError as error:  # the system gives us no more threads
-                run.places.release()
-                logger.error('the tool "%s" cannot run: %s', run.tool.name, error)
-                return "overloaded", f'Too much goes on for the tool "{run.tool.name}" to run. Try again in a minute.'
+                run.offer.places.release()
+                logger.error('the tool "%s" cannot run: %s', run.call.tool_name, error)
+                return "overloaded", f'Too much goes on here to run the tool "{run.call.tool_name}". Try again later.'
 
         def stop_waiting(_: object) -> trio.lowlevel.Abort:
             run.waiting = None
@@ -172,24 +150,25 @@ class ToolCalls:
             self._left_behind.append(run)
             logger.warning(
                 'the tool "%s" goes on although it was given up, at %s (%d such in all)',
-                run.tool.name,
+                run.call.tool_name,
                 run.locate(),
                 len(self._left_behind),
             )
 
     def _describe_unknown(self, name: str) -> str:
+        name = name[:NAME_LENGTH]
         found = nearest(name, self._offers, 3)
         hint = f"Did you mean {' or '.join(found)}?" if found else f"There are: {', '.join(self._offers) or 'none'}."
-        return cut_text(f'There is no tool named "{name[:NAME_LENGTH]}" here. {hint}', self._config.result_size)
+        return cut_text(f'There is no tool named "{name}" here. {hint}', self._config.result_size)
 
 
 @asynccontextmanager
 async def open_tool_calls(plugins: Plugins, config: ToolsConfig) -> AsyncIterator[ToolCalls]:
     """Open the rooms of the plugins that need one, and yield what runs their tools; closes the rooms at the end.
 
-    Both take a limited time, all rooms at once; closing takes next to none when it is cancelled. A plugin whose lifespan
-    does not begin is out of service, and its tools answer so. Calls are over before this is: whoever opens it ends its
-    conversations first.
+    Both take a limited time, all rooms at once; closing takes next to none when it is cancelled. A plugin whose
+    lifespan does not begin is out of service, and its tools answer so. Calls are over before this is: whoever opens it
+    ends its conversations first.
     """
     tool_calls = ToolCalls(plugins, config)
     rooms = tool_calls.rooms
@@ -221,8 +200,8 @@ def _tell_end(token: trio.lowlevel.TrioToken, run: Run, result: Outcome[Ending])
         token.run_sync_soon(run.finish, result)
 
 
-def _describe_time_out(run: Run, offer: _Offer) -> Ending:
-    name, limit = run.tool.name, f"{offer.time_limit:g} s"
+def _describe_time_out(run: Run) -> Ending:
+    name, limit = run.call.tool_name, f"{run.offer.time_limit:g} s"
     if run.has_begun:
         return "time-out", (
             f'The tool "{name}" took longer than {limit} and was given up. It may have done part of its work: '

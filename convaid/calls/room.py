@@ -11,7 +11,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from inspect import isawaitable
 from typing import Any
 
@@ -137,15 +137,19 @@ class Room:
     def _ask(self, act: Callable[..., object], *args: object) -> None:
         """Have a callback run on the room's loop, if it still has one."""
         if self._inside is not None:
-            with suppress(trio.RunFinishedError):
+            try:  # contextlib.suppress would be three calls more, in every tool call
                 self._inside.run_sync_soon(act, *args)
+            except trio.RunFinishedError:
+                return
 
     # --- in the room's thread ---------------------------------------------------------------------------------------
 
     def _tell(self, act: Callable[..., object], *args: object) -> None:
         """Have a callback run on the conversations' loop, if it still runs."""
-        with suppress(trio.RunFinishedError):
+        try:
             self._outside.run_sync_soon(act, *args)
+        except trio.RunFinishedError:
+            return
 
     def _live_in_thread(self) -> None:
         failure = "its lifespan failed"
@@ -188,7 +192,7 @@ class Room:
             self._tell(self._finish, run, Value(describe_stop(run)))
         else:
             run.scope = trio.CancelScope()
-            self._nursery.start_soon(self._perform, run, run.scope, name=f"tool {run.tool.name}")
+            self._nursery.start_soon(self._perform, run, run.scope, name=f"tool {run.call.tool_name}")
 
     async def _perform(self, run: Run, scope: trio.CancelScope) -> None:
         run.task = trio.lowlevel.current_task()

@@ -17,14 +17,16 @@ from typing import Any
 
 import outcome
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from convaid.calls.results import UnsendableResult, cut_text, write_result
 from convaid.errors import StructureError, ToolError
 from convaid.events import Outcome
+from convaid.plugins.loading import Plugin
 from convaid.plugins.tool import Tool, ToolContext
+from convaid.protocol.from_agent import ClientToolCall
 
-__all__ = ["Ending", "Run", "describe_stop", "locate_thread", "perform", "perform_async"]
+__all__ = ["Ending", "Offer", "Run", "describe_stop", "locate_thread", "perform", "perform_async"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,17 +36,32 @@ Ending = tuple[Outcome, str]
 SHOWN_FRAMES = 3  # enough to see the plugin's line and what it called
 
 
+@frozen(eq=False)
+class Offer:
+    """A tool as it is offered to agents: whose it is, and its limits."""
+
+    tool: Tool
+    plugin: Plugin
+    time_limit: float
+    result_size: int
+    """The most characters of a text for the agent."""
+    places: trio.Semaphore
+    """A run's place is given back when its code has really ended, be it long after the agent was told."""
+    log: logging.Logger
+
+
 @define(eq=False)
 class Run:
     """One run of a tool, and the task that waits for it. What the conversations' loop owns, only it changes."""
 
-    tool: Tool
-    parameters: object
-    context: ToolContext
-    size: int
-    """The most characters of a text for the agent."""
-    places: trio.Semaphore
-    """The tool's. The run's place is given back when its code has really ended, be it long after the agent was told."""
+    offer: Offer
+    call: ClientToolCall
+    conversation: str
+    conversation_id: str
+    state: Any
+    """What the plugin's lifespan yielded."""
+    deadline: float
+    """On the clock of ``time.monotonic()``."""
     waiting: trio.lowlevel.Task | None = field(default=None, init=False)
     """None before the run has begun, and once nobody waits for it any more."""
     has_begun: bool = field(default=False, init=False)
@@ -61,14 +78,14 @@ class Run:
         if self.is_over:
             return
         self.is_over = True
-        self.places.release()
+        self.offer.places.release()
         if isinstance(result, outcome.Error):  # an exception of the plugin's that cannot even be described
-            logger.error('the tool "%s" failed', self.tool.name, exc_info=result.error)
-            result = outcome.Value(("error", _describe_fault(self.tool.name, result.error)))
+            logger.error('the tool "%s" failed', self.offer.tool.name, exc_info=result.error)
+            result = outcome.Value(("error", _describe_fault(self.offer.tool.name, result.error)))
         if self.waiting is not None:
             trio.lowlevel.reschedule(self.waiting, result)
         else:
-            logger.debug('the tool "%s", which had been given up, has ended', self.tool.name)
+            logger.debug('the tool "%s", which had been given up, has ended', self.offer.tool.name)
 
     def locate(self) -> str:
         """Return where the tool's code is right now, as seen from another thread."""
@@ -83,7 +100,7 @@ def perform(run: Run) -> Ending:
     """Run a sync tool to its ending, in this thread. Raises nothing."""
     run.thread = threading.get_ident()
     try:
-        return _succeed(run, run.tool.function(**_read_arguments(run)))
+        return _succeed(run, run.offer.tool.function(**_read_arguments(run)))
     except BaseException as error:  # noqa: BLE001  # plugin code runs here: SystemExit is its answer, too
         return _fail(run, error)
 
@@ -91,7 +108,7 @@ def perform(run: Run) -> Ending:
 async def perform_async(run: Run) -> Ending:
     """Run an async tool to its ending, in this task. Raises nothing, not even when it is cancelled."""
     try:
-        return _succeed(run, await run.tool.function(**_read_arguments(run)))
+        return _succeed(run, await run.offer.tool.function(**_read_arguments(run)))
     except BaseException as error:  # noqa: BLE001  # as above
         return _fail(run, error)
 
@@ -101,21 +118,30 @@ class _WrongArguments(Exception):
 
 
 def _read_arguments(run: Run) -> dict[str, Any]:
+    tool = run.offer.tool
     try:
-        arguments = run.tool.read_arguments(run.parameters)
+        arguments = tool.read_arguments(run.call.parameters)
     except StructureError as error:
         raise _WrongArguments(str(error)) from None
-    if run.tool.context_parameter is not None:
-        arguments[run.tool.context_parameter] = run.context
+    if tool.context_parameter is not None:
+        arguments[tool.context_parameter] = ToolContext(
+            conversation=run.conversation,
+            conversation_id=run.conversation_id,
+            tool_call_id=run.call.tool_call_id,
+            settings=run.offer.plugin.settings,
+            state=run.state,
+            deadline=run.deadline,
+            log=run.offer.log,
+        )
     return arguments
 
 
 def _succeed(run: Run, value: object) -> Ending:
-    return "ok", cut_text(write_result(value), run.size)
+    return "ok", cut_text(write_result(value), run.offer.result_size)
 
 
 def _fail(run: Run, error: BaseException) -> Ending:
-    name = run.tool.name
+    name = run.offer.tool.name
     kind: Outcome = "error"
     match error:
         case _WrongArguments():
@@ -124,7 +150,7 @@ def _fail(run: Run, error: BaseException) -> Ending:
         case ToolError():
             text = str(error) or f'The tool "{name}" could not do it.'
         case UnsendableResult():
-            run.context.log.error('the tool "%s" returned what cannot be sent: %s', name, error)
+            run.offer.log.error('the tool "%s" returned what cannot be sent: %s', name, error)
             text = (
                 f'The tool "{name}" has run, but its result cannot be sent: {error}. '
                 "Do not call it again for this: its work may have been done."
@@ -132,14 +158,14 @@ def _fail(run: Run, error: BaseException) -> Ending:
         case trio.Cancelled():
             kind, text = describe_stop(run)
         case _:
-            run.context.log.error('the tool "%s" failed', name, exc_info=error)
+            run.offer.log.error('the tool "%s" failed', name, exc_info=error)
             text = _describe_fault(name, error)
-    return kind, cut_text(text, run.size)
+    return kind, cut_text(text, run.offer.result_size)
 
 
 def describe_stop(run: Run) -> Ending:
     """Return the ending of a run whose plugin stops."""
-    return "stopped", f'The tool "{run.tool.name}" was stopped before it finished.'
+    return "stopped", f'The tool "{run.offer.tool.name}" was stopped before it finished.'
 
 
 def _describe_fault(name: str, error: BaseException) -> str:

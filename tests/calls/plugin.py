@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Annotated, Any
 
 import trio
 
-from convaid import Tool
+from convaid import Tool, tool
 from convaid.calls import ToolCalls
 from convaid.events import Event, ToolAnswer
 from convaid.plugins import Plugin, Plugins
 from convaid.protocol.from_agent import ClientToolCall
 
 WAIT_LIMIT = 10.0  # seconds for anything that a test waits for
+Number = Annotated[int, "a number"]
+Seconds = Annotated[float, "how long"]
+
+
+@tool
+def add(a: Number, b: Number = 1) -> int:
+    """Add."""
+    return a + b
+
+
+@tool
+async def add_async(a: Number, b: Number = 1) -> int:
+    """Add."""
+    await trio.lowlevel.checkpoint()
+    return a + b
+
+
+@tool
+def block(seconds: Seconds) -> None:
+    """Block."""
+    time.sleep(seconds)
+
+
+@tool
+async def sleep(seconds: Seconds) -> None:
+    """Sleep."""
+    await trio.sleep(seconds)
 
 
 def make_plugin(
