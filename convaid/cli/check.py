@@ -23,9 +23,13 @@ def check(path: Path | None, as_json: bool) -> int:
     """
     from convaid.config import describe_configuration
     from convaid.errors import ConfigurationError
+    from convaid.plugins.loading import find_stray_tables
 
     try:
         configuration, loaded = load_setting(path, is_quiet=True)
+        # Not where the daemon starts: a plugin that breaks with an upgrade takes its own tools down, and nothing else.
+        if stray := find_stray_tables(loaded, configuration.tools.named):
+            raise ConfigurationError("[tools]", stray)
     except ConfigurationError as error:
         if not as_json:
             raise

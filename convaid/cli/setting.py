@@ -74,7 +74,7 @@ def load_setting(
     )
     plugins = load_plugins(configuration.plugins)
     if plugins.problems:
-        raise ConfigurationError(str(path), plugins.problems)
+        raise ConfigurationError(str(path or "the built-in configuration"), plugins.problems)
     return configuration, plugins
 
 

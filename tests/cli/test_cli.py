@@ -176,3 +176,12 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert "in use" in result.stderr
+
+
+def test_a_table_that_fits_no_tool_is_found_by_check_and_stops_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[conversations.main]\nagent_id = "a"\n[tools.current_tiem]\nparallel = 1\n')
+    result = run_convaid("check", folder=tmp_path)
+    assert result.returncode == 78
+    assert "tools.current_tiem" in result.stderr
+    assert "current_time" in result.stderr
+    assert run_convaid("tools", "call", "current_time", folder=tmp_path).returncode == 0
