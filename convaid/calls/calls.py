@@ -28,6 +28,7 @@ __all__ = ["ToolCalls", "open_tool_calls"]
 logger = logging.getLogger(__name__)
 
 REACTION_LIMIT = 0.5  # seconds for a tool that was given up to end, before the log says where it is
+QUEUE_LIMIT = 1000  # calls that may wait for a place; a flood of more is answered at once
 NAME_LENGTH = 80  # characters of an unknown tool's name that an answer repeats
 
 
@@ -47,6 +48,7 @@ class ToolCalls:
             if (limits := config.named.get(tool.name, ToolConfig())).enabled
         }
         self._left_behind: list[Run] = []
+        self._open_calls = 0
         for problem in find_stray_tables(plugins, config.named):
             logger.warning("%s", problem)
 
@@ -71,7 +73,14 @@ class ToolCalls:
         to end, and nobody waits until it does.
         """
         begin = trio.current_time()
-        outcome, text = await self._see_to_its_end(call, conversation, conversation_id)
+        if self._open_calls >= self._config.parallel + QUEUE_LIMIT:
+            text = f'Too many calls wait here for the tool "{call.tool_name[:NAME_LENGTH]}" to run. Try again later.'
+            return ToolAnswer(text, True, "overloaded", 0.0)
+        self._open_calls += 1
+        try:
+            outcome, text = await self._see_to_its_end(call, conversation, conversation_id)
+        finally:
+            self._open_calls -= 1
         return ToolAnswer(text, outcome != "ok", outcome, trio.current_time() - begin)
 
     def observe(self, event: Event) -> None:

@@ -110,3 +110,11 @@ async def test_no_thread_to_be_had_is_an_answer(monkeypatch: pytest.MonkeyPatch)
             answers = [await ask(tool_calls, "add", {"a": 1}) for _ in range(3)]
         assert (await ask(tool_calls, "add", {"a": 1})).result == "2"
     assert [answer.outcome for answer in answers] == ["overloaded"] * 3
+
+
+async def test_a_flood_of_calls_is_answered_at_once_beyond_what_may_wait() -> None:
+    async with open_tool_calls(SLEEPERS, ToolsConfig(parallel=10, time_limit=0.5)) as tool_calls:
+        outcomes, _ = await call_many(tool_calls, "sleep", {"seconds": 0.3}, 3000)
+    assert outcomes.total() == 3000
+    assert outcomes["ok"] >= 10
+    assert outcomes["overloaded"] >= 3000 - 10 - 1000
