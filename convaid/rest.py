@@ -80,4 +80,3 @@ def read_signed_url(body: bytes) -> str:
     if isinstance(answer, dict):
         answer = answer.get("signed_url")
     return answer if isinstance(answer, str) else body.decode(errors="replace").strip()
-

@@ -70,7 +70,7 @@ async def speak(speaker: Speaker, speech: bytes) -> None:
 
 async def wait_until(is_so: Callable[[], object]) -> None:
     with trio.fail_after(10):
-        while not is_so():  # noqa: ASYNC110  another process makes it so
+        while not is_so():
             await trio.sleep(0.01)
 
 

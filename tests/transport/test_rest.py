@@ -76,6 +76,6 @@ async def test_an_endpoint_that_stalls_is_given_up() -> None:
 
 
 async def test_nobody_there_is_an_error_of_one_line() -> None:
-    with trio.fail_after(LIMIT), pytest.raises(LinkError, match=r"cannot fetch a signed URL from 127\.0\.0\.1") as caught:
+    with trio.fail_after(LIMIT), pytest.raises(LinkError, match=r"cannot fetch a signed URL from 127\.0") as caught:
         await fetch_signed_url("http://127.0.0.1:9/", time_limit=5)
     assert "\n" not in str(caught.value)
