@@ -1,7 +1,8 @@
 """convaid holds conversations with ElevenLabs agents and runs the client tools that they call.
 
-What a plugin needs is here: `tool`, `hookimpl`, `Tool`, `ToolContext`, `ToolError`. They are imported when they are
-first asked for, so that ``import convaid`` costs nothing where they are not.
+What a plugin needs is here: `tool`, `hookimpl`, `Tool`, `ToolContext`, `ToolError`, and for parameters `Range`,
+`Length`, `Pattern`. They are imported when they are first asked for, so that ``import convaid`` costs nothing where
+they are not.
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from convaid.constraints import Length, Pattern, Range
     from convaid.errors import ToolError
     from convaid.plugins.hookspecs import hookimpl
     from convaid.plugins.tool import Tool, ToolContext, tool
 
 __version__ = "0.1.0"
 
-__all__ = ["Tool", "ToolContext", "ToolError", "hookimpl", "tool"]
+__all__ = ["Length", "Pattern", "Range", "Tool", "ToolContext", "ToolError", "hookimpl", "tool"]
 
 _HOMES = {
+    "Length": "convaid.constraints",
+    "Pattern": "convaid.constraints",
+    "Range": "convaid.constraints",
     "Tool": "convaid.plugins.tool",
     "ToolContext": "convaid.plugins.tool",
     "ToolError": "convaid.errors",

@@ -14,7 +14,6 @@ from attrs import define, field
 from convaid import events
 from convaid.calls import open_tool_calls
 from convaid.config import Configuration, ConversationConfig, require_api_key
-from convaid.narration import log_event
 from convaid.plugins import Plugins
 from convaid.protocol.endings import SessionEnd
 from convaid.session.speech import OpenSound
@@ -45,7 +44,7 @@ async def run_daemon(
     configuration: Configuration,
     plugins: Plugins,
     *,
-    observe: Callable[[events.Event], None] = lambda event: None,
+    observe: Callable[[events.Event], None],
     daemon: Daemon | None = None,
     task_status: trio.TaskStatus[Daemon] = trio.TASK_STATUS_IGNORED,
 ) -> Daemon:
@@ -63,7 +62,7 @@ async def run_daemon(
         await services.start(watch_signals, daemon, services.cancel_scope)
         services.start_soon(bound_stop, daemon, conversations_scope, services.cancel_scope, grace)
         async with open_tool_calls(plugins, configuration.tools) as tool_calls:
-            publish = functools.partial(publish_event, (log_event, tool_calls.observe, observe))
+            publish = functools.partial(publish_event, (observe, tool_calls.observe))
             with conversations_scope:
                 async with trio.open_nursery() as conversations:
                     for name, settings in configuration.conversations.items():

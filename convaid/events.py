@@ -5,9 +5,10 @@ Every event names its conversation as the configuration does; ``conversation_id`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from convaid.protocol.endings import SessionEnd
 from convaid.protocol.from_agent import ClientToolCall, FromAgent
@@ -114,12 +115,17 @@ class SpeechInterrupted:
 
 @frozen
 class Ended:
-    """A session is over; ``conversation_id`` is None where it never began. ``seconds`` is how long it lived."""
+    """A session is over; ``conversation_id`` is None where it never began.
+
+    ``seconds`` counts from the beginning of the connection. ``losses`` says what was ignored, dropped or filled up with
+    silence on the way, and how often; empty in most sessions.
+    """
 
     conversation: str
     conversation_id: str | None
     end: SessionEnd
     seconds: float
+    losses: Mapping[str, int] = field(factory=dict)
 
 
 @frozen

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 from convaid.config.secrets import MASK, Secret, mask_text
+from convaid.wording import escape_controls
 
 __all__ = ["MaskingFormatter", "set_up_logging"]
 
@@ -40,5 +41,4 @@ class MaskingFormatter(logging.Formatter):
         return mask_text(self._known.sub(MASK, super().format(record)))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        # What an agent says can stand in a message: it must not forge a line, or steer the terminal that shows it.
-        return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], super().formatMessage(record))
+        return escape_controls(super().formatMessage(record))  # what an agent says can stand in a message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from reprlib import Repr
 
 from convaid import events
 from convaid.protocol.endings import Retry
@@ -15,10 +16,13 @@ from convaid.protocol.from_agent import (
     UserTranscript,
 )
 
-__all__ = ["describe_event", "log_event"]
+__all__ = ["describe_end", "describe_event", "log_event", "shorten"]
 
 log = logging.getLogger("convaid")
 
+SHORT = Repr()
+SHORT.maxdict = SHORT.maxlist = 20
+SHORT.maxstring = SHORT.maxother = 200
 SHOWN_LENGTH = 300  # characters of parameters and results that a line shows
 QUIET = {Retry.NO: logging.INFO, Retry.SOON: logging.WARNING, Retry.LATER: logging.WARNING, Retry.REPAIR: logging.ERROR}
 
@@ -68,8 +72,10 @@ def describe_end(event: events.Ended) -> str:
     end = event.end
     code = f" (code {end.code})" if end.code else ""
     which = f"conversation {event.conversation_id} " if event.conversation_id else ""
+    losses = ", ".join(f"{count} {what}" for what, count in event.losses.items())
     remedy = f" -> {end.remedy}" if end.remedy else ""
-    return f"{which}{end.cause}{code} after {event.seconds:.1f} s: {end.detail}{remedy}"
+    noted = f" (noted on the way: {losses})" if losses else ""
+    return f"{which}{end.cause}{code} after {event.seconds:.1f} s: {end.detail}{remedy}{noted}"
 
 
 def describe_message(message: object) -> str:
@@ -90,6 +96,6 @@ def describe_message(message: object) -> str:
 
 
 def shorten(value: object) -> str:
-    """``value`` as text, cut where it would fill the screen."""
-    text = value if isinstance(value, str) else repr(value)
+    """``value`` as text, cut where it would fill the screen; however deep it is nested."""
+    text = value if isinstance(value, str) else SHORT.repr(value)
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}… ({len(text)} characters)"

@@ -14,9 +14,8 @@ AUDIO_LIMIT = 25  # chunks: one second at the default chunk of 40 ms; older spee
 class Outbox:
     """Frames on their way to the one task that writes: control frames first, microphone audio after them.
 
-    Control frames are never dropped; they cannot pile up, because every one answers something, and the writer gives a
-    link up that does not take them. Of the audio the oldest goes when `AUDIO_LIMIT` chunks wait;
-    ``audio_dropped`` counts.
+    Control frames are never dropped; they cannot pile up, because the writer gives a link up that does not take them.
+    Of the audio the oldest goes when `AUDIO_LIMIT` chunks wait; ``audio_dropped`` counts.
     """
 
     def __init__(self) -> None:
@@ -25,6 +24,7 @@ class Outbox:
         self._filled = trio.Event()
         self._emptied = trio.Event()
         self._is_sending = False
+        self._is_closed = False
         self.audio_dropped = 0
 
     def put(self, frame: str) -> None:
@@ -50,8 +50,13 @@ class Outbox:
         self._is_sending = True
         return (self._control or self._audio).popleft()
 
+    def close(self) -> None:
+        """Nobody sends any more: what waits, and what still comes, stays."""
+        self._is_closed = True
+        self._emptied.set()
+
     async def wait_sent(self) -> None:
-        """Wait until everything queued so far has been handed to the socket."""
-        while self._control or self._audio or self._is_sending:
+        """Wait until everything queued so far has been handed to the socket, or nobody sends any more."""
+        while (self._control or self._audio or self._is_sending) and not self._is_closed:
             self._emptied = trio.Event()
             await self._emptied.wait()

@@ -13,8 +13,9 @@ class MicrophoneBuffer:
     """Turns what a microphone delivers, in blocks of its own size and time, into chunks of one size, one per tick.
 
     It starts to give once one whole chunk is there, and starts anew after it ran dry, so that blocks which come a
-    little late cause no gaps: that is the one chunk of latency it adds. What is missing is silence; above ``limit``
-    bytes the oldest goes. ``padded`` and ``dropped`` count bytes.
+    little late cause no gaps: that is the one chunk of latency it adds. What is missing is silence. Above ``limit``
+    bytes only the newest block stays, so that what waits after a hiccup does not stay behind for good. ``padded`` and
+    ``dropped`` count bytes.
     """
 
     def __init__(self, chunk: bytes, limit: int) -> None:
@@ -29,8 +30,8 @@ class MicrophoneBuffer:
     def put(self, samples: bytes) -> None:
         """Add what the microphone delivered."""
         self._held += samples
-        excess = len(self._held) - self._limit
-        if excess > 0:
+        if len(self._held) > self._limit:
+            excess = len(self._held) - min(max(len(samples), len(self._silence)), self._limit)
             del self._held[:excess]
             self.dropped += excess
 
@@ -78,12 +79,11 @@ class PlaybackBuffer:
             self.size += len(samples)
             self._filled.set()
 
-    def clear(self) -> int:
-        """Forget all that waits; returns how many bytes that was."""
-        forgotten, self.size = self.size, 0
+    def clear(self) -> None:
+        """Forget all that waits."""
+        self.size = 0
         self._chunks.clear()
         self._emptied.set()  # the step that is out comes back in its own time
-        return forgotten
 
     async def take(self) -> bytes:
         """Wait for the next step of speech; asking for it says that the one before is with the speaker."""

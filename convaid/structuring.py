@@ -2,25 +2,26 @@
 
 One function for the configuration, plugins' settings, scenario files and tool arguments, so that all are strict in the
 same way and report in the same words. Nothing is coerced, except that a whole number is accepted for a float, and text
-becomes a date, time, UUID, path or decimal where that is asked for. cattrs does the work; its own hooks would turn
-``"false"`` into True and 2.9 into 2, so every leaf and collection has a hook of ours.
+becomes a date, time, UUID, path or decimal where that is asked for. `convaid.constraints` are checked where they stand.
+cattrs does the work; its own hooks would turn ``"false"`` into True and 2.9 into 2, so every leaf and collection has a
+hook of ours.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
-from enum import Enum, EnumType
+from enum import EnumType
 from functools import cache
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict, overload
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints, is_typeddict, overload
 from uuid import UUID
 
 import attrs
+import orjson
 from cattrs import (
     AttributeValidationNote,
     BaseValidationError,
@@ -32,78 +33,60 @@ from cattrs.cols import list_structure_factory, mapping_structure_factory
 from cattrs.gen import make_dict_structure_fn, override
 from cattrs.gen.typeddicts import make_dict_structure_fn as make_typeddict_structure_fn
 
+from convaid.constraints import find_constraints
 from convaid.errors import Problem, StructureError
-from convaid.wording import NOTHING, describe_value, join_path, nearest, shorten
+from convaid.shapes import (
+    SEQUENCES,
+    describe_shape,
+    find_choices,
+    find_json_types,
+    find_members,
+    has_choices,
+    is_union,
+)
+from convaid.wording import describe_value, join_path, nearest, shorten
 
 __all__ = ["describe_value", "join_path", "nearest", "structure"]
 
 T = TypeVar("T")
 Hook = Callable[[Any, Any], Any]
 
-SEQUENCES: dict[Any, Callable[[list[Any]], Any]] = {
-    list: lambda items: items,
-    Sequence: lambda items: items,
-    tuple: tuple,
-    set: set,
-    frozenset: frozenset,
-}
 TABLES = (dict, Mapping, MutableMapping)
-LEAF_WORDS: dict[Any, str] = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    NoneType: NOTHING,
-    date: 'a date such as "2026-11-22"',
-    time: 'a time of day such as "18:30"',
-    datetime: 'a date and time such as "2026-11-22T18:30:00Z"',
-    UUID: "a UUID as text",
-    Path: "a path as text",
-    Decimal: 'a decimal number as text, such as "12.50"',
-}
 
 
 class _Unexpected(ValueError):
     """A value of the wrong shape; ``str()`` is the message of its Problem."""
 
     def __init__(self, shape: Any, value: object, hint: str = "") -> None:
-        super().__init__(f"expected {_describe_shape(shape)}, got {describe_value(value)}{hint}")
+        super().__init__(f"expected {describe_shape(shape)}, got {describe_value(value)}{hint}")
+
+
+class _Unfit(ValueError):
+    """A value of the right type that a constraint does not allow; ``str()`` is the message of its Problem."""
 
 
 @overload
-def structure(value: object, shape: type[T], path: str = "") -> T: ...
+def structure(value: object, shape: type[T], path: str = "", *, reads_text: bool = False) -> T: ...
 @overload
-def structure(value: object, shape: Any, path: str = "") -> Any: ...
-def structure(value: object, shape: Any, path: str = "") -> Any:
+def structure(value: object, shape: Any, path: str = "", *, reads_text: bool = False) -> Any: ...
+def structure(value: object, shape: Any, path: str = "", *, reads_text: bool = False) -> Any:
     """Return ``value`` in the given shape: a leaf type, Literal, Enum, union, collection, TypedDict or attrs class.
 
     ``path`` is where the value stands, and the beginning of every problem's path: ``conversations.main.auth``,
     ``items[2].name``. Raises StructureError with all problems at once. A ValueError or TypeError of an attrs validator
     is a problem of its field. A check that compares fields belongs in ``__attrs_post_init__``: its ValueError is a
     problem of the whole table, its StructureError (paths from that table on) names the fields itself.
+    ``reads_text``: where a shape has members of several JSON types, such as ``int | Literal["auto"]``, text that none
+    of them takes is read as JSON: whoever must name one type for each value can only say that it is text.
     A shape that is not supported is a bug, not a problem: TypeError or cattrs' StructureHandlerNotFoundError.
     """
     try:
-        return _converter.structure(value, shape)
-    except (BaseValidationError, _Unexpected) as error:
+        return _make_converter(reads_text).structure(value, shape)
+    except (BaseValidationError, _Unexpected, _Unfit) as error:
         problems = list(_problems_in(error, path))
     except RecursionError:
         problems = [Problem(path, "is nested too deeply")]
     raise StructureError(problems)
-
-
-def _describe_shape(shape: Any) -> str:
-    origin = get_origin(shape) or shape
-    if origin in LEAF_WORDS:
-        return LEAF_WORDS[origin]
-    if origin in SEQUENCES:
-        return "a list"
-    if origin is Literal or isinstance(shape, EnumType):
-        return "one of " + ", ".join(json.dumps(choice, ensure_ascii=False) for choice in _choices(shape))
-    if _is_union(shape):
-        members = [member for member in get_args(shape) if member is not int or float not in get_args(shape)]
-        return " or ".join(dict.fromkeys(map(_describe_shape, members)))
-    return "a table (object)"
 
 
 def _problems_in(error: Exception, path: str) -> Iterator[Problem]:
@@ -187,22 +170,12 @@ def _from_text(kind: type, read: Callable[[str], Any]) -> Hook:
     return structure_from_text
 
 
-def _is_union(shape: Any) -> bool:
-    return get_origin(shape) in (Union, UnionType)
-
-
-def _choices(shape: Any) -> list[Any]:
-    return [choice.value if isinstance(choice, Enum) else choice for choice in _members(shape)]
-
-
-def _members(shape: Any) -> list[Any]:
-    return list(shape) if isinstance(shape, EnumType) else list(get_args(shape))
-
-
 @cache
 def _choice_hook(shape: Any) -> Hook:
-    choices = _choices(shape)
-    by_value = {(type(choice), choice): member for choice, member in zip(choices, _members(shape), strict=True)}
+    choices = find_choices(shape)
+    members = list(zip(choices, find_members(shape), strict=True))
+    by_value = {(int, choice): member for choice, member in members if type(choice) is float and choice.is_integer()}
+    by_value |= {(type(choice), choice): member for choice, member in members}
     texts = [choice for choice in choices if isinstance(choice, str)]
 
     def structure_choice(value: Any, _: Any) -> Any:
@@ -215,25 +188,66 @@ def _choice_hook(shape: Any) -> Hook:
     return structure_choice
 
 
+def _make_choice_hook(shape: Any, _: Converter) -> Hook:
+    return _choice_hook(shape)
+
+
 def _make_union_hook(shape: Any, converter: Converter) -> Hook:
     hooks = {member: converter.get_structure_hook(member) for member in get_args(shape)}
 
     def structure_union(value: Any, _: Any) -> Any:
         if (kind := type(value)) in hooks:  # 3 stays a whole number for float | int
             return hooks[kind](value, kind)
-        deep_failures = []
+        deep_failures: list[Exception] = []
         for member, hook in hooks.items():
             try:
                 return hook(value, member)
             except _Unexpected:
                 continue
-            except BaseValidationError as failure:
+            except (BaseValidationError, _Unfit) as failure:
                 deep_failures.append(failure)
         if len(deep_failures) == 1:  # only one member is of this kind: its problems are more help than ours
             raise deep_failures[0]
         raise _Unexpected(shape, value)
 
     return structure_union
+
+
+def _or_read_text(make_hook: Callable[[Any, Converter], Hook]) -> Callable[[Any, Converter], Hook]:
+    """Make hooks that read text as JSON where nothing else takes it, for shapes of several JSON types."""
+
+    def make_reading_hook(shape: Any, converter: Converter) -> Hook:
+        structure_member = make_hook(shape, converter)
+        if len(find_json_types(shape) - {"null"}) == 1:
+            return structure_member
+
+        def structure_member_or_read_text(value: Any, _: Any) -> Any:
+            if type(value) is str:
+                with suppress(_Unexpected):
+                    return structure_member(value, shape)
+                with suppress(orjson.JSONDecodeError, _Unexpected):
+                    return structure_member(orjson.loads(value), shape)
+            return structure_member(value, shape)  # its complaint is about the value as it came
+
+        return structure_member_or_read_text
+
+    return make_reading_hook
+
+
+def _make_constrained_hook(shape: Any, converter: Converter) -> Hook:
+    kind, constraints = get_args(shape)[0], find_constraints(shape)
+    structure_kind = converter.get_structure_hook(kind)
+
+    def structure_constrained(value: Any, _: Any) -> Any:
+        structured = structure_kind(value, kind)
+        try:
+            for constraint in constraints:
+                constraint.check(structured)
+        except (ValueError, TypeError) as error:  # TypeError: a time with a zone and one without, say
+            raise _Unfit(str(error)) from None
+        return structured
+
+    return structure_constrained
 
 
 def _make_sequence_hook(shape: Any, converter: Converter) -> Hook:
@@ -293,18 +307,17 @@ def _check_with(field: attrs.Attribute[Any], converter: Converter) -> Hook:
     return structure_checked
 
 
-def _make_converter() -> Converter:
+@cache
+def _make_converter(reads_text: bool) -> Converter:
     converter = Converter(detailed_validation=True, forbid_extra_keys=True)
     factories: list[tuple[Callable[[Any], bool], Callable[[Any, Converter], Hook]]] = [
         (lambda shape: (get_origin(shape) or shape) in SEQUENCES, _make_sequence_hook),
         (lambda shape: (get_origin(shape) or shape) in TABLES, _make_mapping_hook),
         (is_typeddict, _make_typeddict_hook),
         (attrs.has, _make_class_hook),
-        (_is_union, _make_union_hook),
-        (
-            lambda shape: get_origin(shape) is Literal or isinstance(shape, EnumType),
-            lambda shape, _: _choice_hook(shape),
-        ),
+        (is_union, _or_read_text(_make_union_hook) if reads_text else _make_union_hook),
+        (has_choices, _or_read_text(_make_choice_hook) if reads_text else _make_choice_hook),
+        (lambda shape: bool(find_constraints(shape)), _make_constrained_hook),
         (lambda shape: shape is Any or shape is object, lambda shape, _: lambda value, _: value),
     ]
     for applies, make_hook in factories:
@@ -323,6 +336,3 @@ def _make_converter() -> Converter:
     for kind, read in readers.items():
         converter.register_structure_hook(kind, _from_text(kind, read))
     return converter
-
-
-_converter = _make_converter()

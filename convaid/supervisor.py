@@ -13,7 +13,7 @@ from convaid import events
 from convaid.backoff import Backoff
 from convaid.config import ConversationConfig, Secret
 from convaid.errors import ConvaidError, LinkError, LinkRefused
-from convaid.protocol.endings import Cause, Retry, SessionEnd, classify_refusal, link_lost
+from convaid.protocol.endings import Cause, Retry, SessionEnd, classify_refusal, link_lost, stopped_by_user
 from convaid.protocol.to_agent import UserMessage
 from convaid.rest import fetch_signed_url, mint_signed_url
 from convaid.session import CallTool, Session
@@ -78,17 +78,38 @@ async def keep_conversing(conversation: Conversation) -> SessionEnd:
 
 async def hold_session(conversation: Conversation) -> SessionEnd:
     """Connect, converse until the session ends, and close; every ending is published and returned as a value."""
-    limits = conversation.settings.limits
-    session: Session | None = None
     began = trio.current_time()
+    end, session = stopped_by_user("cut off without a goodbye"), None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop_connecting, conversation, nursery.cancel_scope)
+            end = await connect_and_converse(conversation)
+            nursery.cancel_scope.cancel()
+        return end
+    finally:
+        session, conversation.session = conversation.session, None
+        conversation_id = session.side.conversation_id if session else None
+        counts = session.count_losses() if session else {}
+        conversation.publish(events.Ended(conversation.name, conversation_id, end, trio.current_time() - began, counts))
+
+
+async def stop_connecting(conversation: Conversation, connecting: trio.CancelScope) -> None:
+    """When asked to stop before there is a session, give up connecting; a session sees to its own end."""
+    await conversation.stop.wait()
+    if conversation.session is None:
+        connecting.cancel()
+
+
+async def connect_and_converse(conversation: Conversation) -> SessionEnd:
+    """Open a link and hold a session on it, which is in ``conversation.session`` from then on."""
+    limits = conversation.settings.limits
     try:
         url, headers = await find_url(conversation)
         conversation.publish(events.Connecting(conversation.name, urlsplit(url).hostname or ""))
         async with open_link(
             url, headers=headers, connect=limits.connect, handshake=limits.handshake, disconnect=limits.disconnect
         ) as link:
-            began = trio.current_time()
-            session = conversation.session = Session(
+            conversation.session = Session(
                 conversation.name,
                 link,
                 limits,
@@ -96,22 +117,18 @@ async def hold_session(conversation: Conversation) -> SessionEnd:
                 conversation.publish,
                 conversation.open_sound,
             )
-            end = await session.run(
+            end = await conversation.session.run(
                 build_initiation(conversation.settings),
                 conversation.settings.initiation,
                 conversation.stop,
                 conversation.last_words,
             )
             link.is_given_up = end.cause is Cause.LINK_LOST
+            return end
     except LinkRefused as refusal:
-        end = classify_refusal(refusal.status, refusal.detail)
+        return classify_refusal(refusal.status, refusal.detail)
     except LinkError as error:
-        end = link_lost(str(error))
-    finally:
-        conversation.session = None
-    conversation_id = session.side.conversation_id if session else None
-    conversation.publish(events.Ended(conversation.name, conversation_id, end, trio.current_time() - began))
-    return end
+        return link_lost(str(error))
 
 
 async def find_url(conversation: Conversation) -> tuple[str, dict[str, str]]:

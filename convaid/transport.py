@@ -11,7 +11,7 @@ import ipaddress
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -116,14 +116,15 @@ class HeardStream(trio.abc.Stream):
 
 
 class Link:
-    """An open connection. Opened and closed by `open_link`; one task receives, one sends, any may ping."""
+    """An open connection. Opened and closed by `open_link`; one task receives, one sends."""
 
     is_given_up = False
     """Set it where the peer is known not to listen: the connection is closed without a goodbye that nobody answers."""
 
-    def __init__(self, websocket: WebSocketConnection, stream: HeardStream) -> None:
+    def __init__(self, websocket: WebSocketConnection, stream: HeardStream, nursery: trio.Nursery) -> None:
         self._websocket = websocket
         self._stream = stream
+        self._nursery = nursery
 
     @property
     def heard_at(self) -> float:
@@ -141,7 +142,7 @@ class Link:
     async def send(self, frame: str) -> bool:
         """Send one text message. False where the connection is over; `receive` says why.
 
-        Cancelling it in the middle breaks the connection: shield it, with a deadline.
+        Cancelling it in the middle breaks the connection.
         """
         try:
             await self._websocket.send_message(frame)
@@ -149,12 +150,13 @@ class Link:
             return False
         return True
 
-    async def ping(self) -> None:
-        """Send a WebSocket ping and wait for its pong, or for the end of the connection."""
-        try:
+    def ping(self) -> None:
+        """Send a WebSocket ping, in a task that ends with the connection. Its pong shows in `heard_at`."""
+        self._nursery.start_soon(self._ping, name="websocket ping")
+
+    async def _ping(self) -> None:
+        with suppress(ConnectionClosed):
             await self._websocket.ping()
-        except ConnectionClosed:
-            return
 
 
 class Reader:
@@ -214,7 +216,7 @@ async def open_link(
             except LinkError as error:
                 failure = error
             else:
-                link = Link(websocket, stream)
+                link = Link(websocket, stream, nursery)
                 yield link
                 with reader.limit_wait(0 if link.is_given_up else disconnect):
                     await websocket.aclose(1000)

@@ -6,10 +6,15 @@ import json
 import re
 from collections.abc import Iterable
 
-__all__ = ["NOTHING", "describe_value", "join_path", "nearest", "shorten"]
+__all__ = ["NOTHING", "describe_value", "escape_controls", "join_path", "nearest", "shorten"]
 
 NOTHING = "nothing (null)"
 VALUE_LENGTH = 80  # characters of a value that a message shows
+
+
+def escape_controls(text: str) -> str:
+    """Return the text with control characters written out: it cannot forge a line, or steer a terminal."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
 def nearest(name: str, candidates: Iterable[str], most: int = 1) -> list[str]:

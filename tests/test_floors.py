@@ -13,6 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "convaid"
 FLOORS = {
     "errors": 0,
     "structuring": 1,
+    "constraints": 1,
+    "shapes": 1,
     "wording": 1,
     "protocol": 1,
     "audio": 1,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_type_hints
 
 import click
 import pytest
 
+from convaid import tool
 from convaid.cli import convaid
 from convaid.config import parse_configuration
+from convaid.plugins.options import PlatformSettings
+from convaid.shapes import describe_shape
 from convaid.simulator import parse_scenario
 
 from .cli.running import run_convaid
@@ -64,6 +69,21 @@ def test_the_steps_are_named_as_they_are() -> None:
 def test_every_command_is_in_the_table_and_the_other_way_round() -> None:
     told = set(re.findall(r"^\| `convaid (\w+)", README, re.MULTILINE))
     assert told == set(convaid.list_commands(click.Context(convaid)))
+
+
+def test_the_options_of_the_platform_are_those_of_the_table() -> None:
+    @tool
+    def go() -> None:
+        """Go."""
+
+    told = go.describe()
+    rows = re.findall(r"^  \| `(\w+)` \| `(.*?)` \| (.*) \|$", README, re.MULTILINE)
+    assert {name: ast.literal_eval(default) for name, default, _ in rows} == go.platform_settings
+    shapes = get_type_hints(PlatformSettings)
+    for name, default, others in rows:
+        choices = re.findall(r'"\w+"', f"{default} {others if others.startswith('or') else ''}")
+        assert all(choice in describe_shape(shapes[name]) for choice in choices), name
+    assert f"{told['response_timeout_secs'] - 15} s more" in README
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "check", "bench"])

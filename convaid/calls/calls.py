@@ -23,13 +23,23 @@ from convaid.plugins.tool import Tool
 from convaid.protocol.from_agent import ClientToolCall
 from convaid.structuring import nearest
 
-__all__ = ["ToolCalls", "open_tool_calls"]
+__all__ = ["ToolCalls", "list_offered", "open_tool_calls"]
 
 logger = logging.getLogger(__name__)
 
 REACTION_LIMIT = 0.5  # seconds for a tool that was given up to end, before the log says where it is
 QUEUE_LIMIT = 1000  # calls that may wait for a place; a flood of more is answered at once
 NAME_LENGTH = 80  # characters of an unknown tool's name that an answer repeats
+
+
+def list_offered(plugins: Plugins, config: ToolsConfig) -> list[tuple[Tool, Plugin]]:
+    """Every tool that agents can call: its plugin is ready, and the configuration has not disabled it."""
+    return [
+        (tool, plugin)
+        for plugin in plugins.ready
+        for tool in plugin.tools
+        if config.named.get(tool.name, ToolConfig()).enabled
+    ]
 
 
 class ToolCalls:
@@ -42,10 +52,8 @@ class ToolCalls:
         self._observers = [room for room in self._rooms.values() if room.plugin.observe is not None]
         self._places = trio.Semaphore(config.parallel)
         self._offers = {
-            tool.name: self._make_offer(tool, plugin, limits)
-            for plugin in plugins.ready
-            for tool in plugin.tools
-            if (limits := config.named.get(tool.name, ToolConfig())).enabled
+            tool.name: self._make_offer(tool, plugin, config.named.get(tool.name, ToolConfig()))
+            for tool, plugin in list_offered(plugins, config)
         }
         self._left_behind: list[Run] = []
         self._open_calls = 0
@@ -93,7 +101,7 @@ class ToolCalls:
         return Offer(
             tool=tool,
             plugin=plugin,
-            time_limit=limits.time_limit or tool.time_limit or self._config.time_limit,
+            time_limit=self._config.find_time_limit(tool.name, tool.time_limit),
             result_size=self._config.result_size,
             places=trio.Semaphore(parallel),
             log=logging.getLogger(f"convaid.plugin.{plugin.name}"),

@@ -21,6 +21,7 @@ COMMANDS = {
     "chat": "convaid.cli.chat",
     "check": "convaid.cli.check",
     "demo": "convaid.cli.chat",
+    "plugin": "convaid.cli.plugin",
     "plugins": "convaid.cli.plugins",
     "run": "convaid.cli.run",
     "simulate": "convaid.cli.simulate",

@@ -13,8 +13,9 @@ import trio
 
 from convaid import events
 from convaid.cli.exits import EXIT_FAILURE
+from convaid.cli.printing import print_line
 from convaid.cli.setting import BUILT_IN, config_option, load_setting, open_platform
-from convaid.narration import describe_end, shorten
+from convaid.narration import SHORT, describe_end, shorten
 from convaid.protocol.endings import Retry
 from convaid.protocol.from_agent import (
     AgentResponse,
@@ -31,7 +32,8 @@ __all__ = ["chat", "demo"]
 
 QUIET = 1.5  # seconds after which an agent that has spoken, and runs no tool, has answered
 PATIENCE = 60.0  # seconds that a script waits for an answer before it goes on
-GOODBYE = 5.0  # seconds for the agent to hang up
+GOODBYE = 5.0  # seconds for the agent of the demonstration to hang up
+HANG_UP = 0.3  # seconds for an agent that has just said goodbye to do the same
 GREETING = 3.0  # seconds for the agent to speak first; it may wait for the user instead
 
 Lines = AsyncIterator[str]
@@ -90,28 +92,28 @@ def print_event(event: events.Event) -> None:
     """Print what a person at the terminal wants to see of a conversation."""
     match event:
         case events.Connected():
-            click.secho(f"connected: {event.conversation_id}", dim=True)
+            print_line(f"connected: {event.conversation_id}", dim=True)
         case events.MessageReceived(message=AgentResponse(agent_response=text)):
-            click.echo(click.style("agent: ", fg="cyan", bold=True) + text)
+            print_line(f"agent: {text}", fg="cyan")
         case events.MessageReceived(message=AgentResponseCorrection(corrected_agent_response=text)):
-            click.secho(f"agent, as far as it was heard: {text}", fg="cyan")
+            print_line(f"agent, as far as it was heard: {text}", fg="cyan")
         case events.ToolCallEnded(call=call, answer=answer):
-            click.secho(
+            print_line(
                 f"  {call.tool_name}({format_parameters(call.parameters)}) -> {shorten(answer.result)}"
                 f"  [{answer.outcome}, {answer.seconds * 1000:.1f} ms]",
                 fg="red" if answer.is_error else "green",
             )
         case events.Ended():
-            click.secho(describe_end(event), dim=True)
+            print_line(describe_end(event), dim=True)
         case events.RetryPlanned(end=end) if end.retry is Retry.SOON:
-            click.secho(f"connecting again in {event.delay:.1f} s", dim=True)
+            print_line(f"connecting again in {event.delay:.1f} s", dim=True)
 
 
 def format_parameters(parameters: Any) -> str:
-    """Arguments as a person would write them."""
+    """Arguments as a person would write them, in short."""
     if isinstance(parameters, dict):
-        return ", ".join(f"{name}={value!r}" for name, value in parameters.items())
-    return "" if parameters is None else repr(parameters)
+        return ", ".join(f"{name}={SHORT.repr(value)}" for name, value in parameters.items())
+    return "" if parameters is None else SHORT.repr(parameters)
 
 
 @click.command()
@@ -159,7 +161,8 @@ async def converse(configuration: Configuration, plugins: Plugins, lines: Lines,
         nursery.start_soon(say_lines, daemon, name, turn, lines)
         await run_daemon(pointed, plugins, observe=observe, daemon=daemon)
         nursery.cancel_scope.cancel()
-    return 0 if daemon.endings[name].retry is Retry.NO else EXIT_FAILURE
+    end = daemon.endings.get(name)
+    return 0 if end is not None and end.retry is Retry.NO else EXIT_FAILURE
 
 
 async def say_lines(daemon: Daemon, name: str, turn: Turn, lines: Lines) -> None:
@@ -171,6 +174,7 @@ async def say_lines(daemon: Daemon, name: str, turn: Turn, lines: Lines) -> None
         turn.begin()
         daemon.conversations[name].say(line)
         await turn.wait_answered(PATIENCE)
+    await trio.sleep(HANG_UP)
     daemon.stop.set()
 
 
@@ -179,12 +183,15 @@ async def read_lines() -> Lines:
 
     The thread that waits for a line is left behind when the conversation ends.
     """
+    is_terminal = sys.stdin.isatty()
+    if is_terminal:
+        print_line("(type to the agent; Ctrl+D ends the conversation)", dim=True)
     while True:
         line = await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
         if not line:
             return
         if line.strip():
-            if not sys.stdin.isatty():
+            if not is_terminal:
                 print_user(line.strip())
             yield line.strip()
 
@@ -199,7 +206,7 @@ async def recite(examples: Iterable[str]) -> Lines:
 
 def print_user(line: str) -> None:
     """Print what the user says, where no terminal has shown it already."""
-    click.echo(click.style("user:  ", bold=True) + line)
+    print_line(f"user:  {line}", bold=True)
 
 
 @click.command()
@@ -210,12 +217,19 @@ def demo() -> int:
     """
     import tempfile
 
+    from convaid.calls import list_offered
     from convaid.config import parse_configuration
+    from convaid.errors import ConvaidError
     from convaid.plugins import load_plugins
     from convaid.simulator import load_scenario
+    from convaid.simulator.scenario import Call
 
     with tempfile.TemporaryDirectory(prefix="convaid-demo-") as folder:
         text = f'{BUILT_IN}\n[plugins.notes]\npath = "{folder}/notes.sqlite"\n'
         configuration = parse_configuration(text, "the demonstration")
-        lines = recite(load_scenario("demo").examples)
-        return trio.run(converse, configuration, load_plugins(configuration.plugins), lines, "demo")
+        scenario, plugins = load_scenario("demo"), load_plugins(configuration.plugins)
+        offered = {tool.name for tool, _ in list_offered(plugins, configuration.tools)}
+        if missing := {step.tool for step in scenario.steps if isinstance(step, Call)} - offered:
+            tools = ", ".join(sorted(missing))
+            raise ConvaidError(f"the demonstration needs {tools}: pip install ./plugins/clock ./plugins/notes")
+        return trio.run(converse, configuration, plugins, recite(scenario.examples), "demo")

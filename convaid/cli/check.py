@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from convaid.cli.exits import EXIT_CONFIGURATION
+from convaid.cli.printing import print_json
 from convaid.cli.setting import config_option, json_option, load_setting
-from convaid.cli.tables import print_json
 
 __all__ = ["check"]
 
@@ -23,13 +23,10 @@ def check(path: Path | None, as_json: bool) -> int:
     """
     from convaid.config import describe_configuration
     from convaid.errors import ConfigurationError
-    from convaid.plugins.loading import find_stray_tables
 
     try:
-        configuration, loaded = load_setting(path, is_quiet=True)
-        # Not where the daemon starts: a plugin that breaks with an upgrade takes its own tools down, and nothing else.
-        if stray := find_stray_tables(loaded, configuration.tools.named):
-            raise ConfigurationError("[tools]", stray)
+        # Strict here, and not where the daemon starts: there, a plugin that breaks takes its own tools down, no more.
+        configuration, loaded = load_setting(path, is_quiet=True, is_strict=True)
     except ConfigurationError as error:
         if not as_json:
             raise

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from convaid.cli.printing import print_json, print_table
 from convaid.cli.setting import config_option, json_option, load_setting
-from convaid.cli.tables import print_json, print_table
 
 __all__ = ["plugins"]
 
@@ -17,7 +17,7 @@ __all__ = ["plugins"]
 @json_option
 def plugins(path: Path | None, as_json: bool) -> None:
     """List the installed plugins, each with its status and the reason."""
-    _, loaded = load_setting(path, or_built_in=True, is_quiet=True)
+    _, loaded = load_setting(path, or_built_in=True, is_quiet=True, talks=False)
     rows = [
         {
             "plugin": plugin.name,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from convaid.cli.exits import EXIT_FAILURE
+from convaid.cli.printing import print_line
 from convaid.cli.setting import config_option, load_setting, open_platform
 
 if TYPE_CHECKING:
@@ -27,18 +29,24 @@ def run(path: Path | None) -> int:
     import trio
 
     daemon = trio.run(run_with_platform, *load_setting(path))
-    return 1 if daemon.was_hurried else 0
+    return EXIT_FAILURE if daemon.was_hurried else 0
 
 
 async def run_with_platform(configuration: Configuration, plugins: Plugins) -> Daemon:
-    """Run the daemon, beside the simulator where the configuration names it; prints how each session ended."""
+    """Run the daemon, beside the simulator where the configuration names it; prints each conversation's last id."""
     from convaid import events
     from convaid.daemon import run_daemon
-    from convaid.narration import describe_end
+    from convaid.narration import log_event
 
-    def tell(event: events.Event) -> None:
+    last: dict[str, events.Ended] = {}
+
+    def observe(event: events.Event) -> None:
+        log_event(event)
         if isinstance(event, events.Ended):
-            click.echo(f"{event.conversation}: {describe_end(event)}")
+            last[event.conversation] = event
 
     async with open_platform(configuration) as pointed:
-        return await run_daemon(pointed, plugins, observe=tell)
+        daemon = await run_daemon(pointed, plugins, observe=observe)
+    for name, ended in last.items():
+        print_line(f"{name}: {ended.conversation_id or 'no conversation'} {ended.end.cause}")
+    return daemon

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from convaid.config import Configuration
+    from convaid.config import Configuration, Secret
+    from convaid.errors import Problem
     from convaid.plugins import Plugins
 
 __all__ = ["BUILT_IN", "config_option", "json_option", "load_setting", "open_platform"]
@@ -44,38 +45,63 @@ def json_option(command: F) -> F:
 
 
 def load_setting(
-    path: Path | None, *, or_built_in: bool = False, is_quiet: bool = False
+    path: Path | None, *, or_built_in: bool = False, is_quiet: bool = False, talks: bool = True, is_strict: bool = False
 ) -> tuple[Configuration, Plugins]:
     """Read the configuration, start the log, load the plugins.
 
     Raises `ConfigurationError` with every problem, those of the plugins' own settings included. ``or_built_in``: where
     there is no file, a text conversation with the simulator. ``is_quiet``: log nothing below a warning, for commands
-    whose output says what happens.
+    whose output says what happens. ``talks``: conversations will be held, so what they need must be there.
+    ``is_strict``: tables for tools that nobody offers are problems, too.
     """
-    import os
-
-    from convaid.config import load_configuration, parse_configuration, require_api_key
+    from convaid.config import load_configuration, parse_configuration
     from convaid.errors import ConfigurationError, Problem
     from convaid.logs import set_up_logging
     from convaid.plugins import load_plugins
+    from convaid.plugins.loading import find_stray_tables
 
     path = path or next((place for place in PLACES if place.exists()), None)
+    source = str(path or "the built-in configuration")
     if path is not None:
         configuration = load_configuration(path)
     elif or_built_in:
-        configuration = parse_configuration(BUILT_IN, "the built-in configuration")
+        configuration = parse_configuration(BUILT_IN, source)
     else:
         places = " or ".join(map(str, PLACES))
         remedy = "no such file; name one with --config (`convaid demo` needs none)"
         raise ConfigurationError(places, [Problem("", remedy)])
-    api_key = require_api_key(configuration, os.environ)
-    set_up_logging(
-        "warning" if is_quiet else configuration.log.level, [*configuration.secrets(), *([api_key] if api_key else [])]
-    )
+    secrets, problems = find_needs(configuration) if talks else ([], [])
+    level = "warning" if is_quiet else configuration.log.level
+    set_up_logging(level, [*configuration.secrets(), *secrets])
     plugins = load_plugins(configuration.plugins)
-    if plugins.problems:
-        raise ConfigurationError(str(path or "the built-in configuration"), plugins.problems)
+    problems += plugins.problems
+    if is_strict:
+        problems += find_stray_tables(plugins, configuration.tools.named)
+    if problems:
+        raise ConfigurationError(source, problems)
     return configuration, plugins
+
+
+def find_needs(configuration: Configuration) -> tuple[list[Secret], list[Problem]]:
+    """What conversations need beside the configuration: the API key, and what is missing."""
+    from importlib.util import find_spec
+
+    from convaid.config import require_api_key
+    from convaid.errors import ConfigurationError, Problem
+
+    secrets, problems = [], []
+    try:
+        api_key = require_api_key(configuration)
+        secrets = [api_key] if api_key else []
+    except ConfigurationError as error:
+        problems = list(error.problems)
+    if not (find_spec("numpy") and find_spec("samplerate")):
+        problems += [
+            Problem(f"conversations.{name}.audio", "speech needs more packages: pip install 'convaid[audio]'")
+            for name, settings in configuration.conversations.items()
+            if settings.sound is not None
+        ]
+    return secrets, problems
 
 
 @asynccontextmanager

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from convaid.cli.printing import print_line
+
 if TYPE_CHECKING:
     from convaid.simulator import ConversationRecord, Simulator, SimulatorSettings
 
@@ -32,7 +34,7 @@ def simulate(scenarios: tuple[str, ...], port: int) -> None:
 
     key = os.environ.get("CONVAID_SIMULATOR_KEY")
     settings = SimulatorSettings([load_scenario(name) for name in scenarios or ("default",)], key)
-    set_up_logging("info", [])
+    set_up_logging("warning")
     trio.run(serve, settings, port)
 
 
@@ -65,11 +67,11 @@ def print_record(record: ConversationRecord) -> None:
     """Print one conversation."""
     click.secho(f"{record.conversation_id} (scenario {record.scenario})", bold=True)
     for line in record.transcript:
-        click.echo(f"  {line.at:7.2f} s  {line.speaker}: {line.text}")
+        print_line(f"  {line.at:7.2f} s  {line.speaker}: {line.text}")
     for call in record.calls:
         answer = "no result" if call.seconds is None else f"{call.result!r} after {call.seconds * 1000:.1f} ms"
-        click.secho(f"  tool {call.tool}({call.parameters}): {answer}", fg="red" if call.is_error else None)
+        print_line(f"  tool {call.tool}({call.parameters}): {answer}", fg="red" if call.is_error else None)
     if record.problem:
-        click.secho(f"  problem: {record.problem}", fg="red")
+        print_line(f"  problem: {record.problem}", fg="red")
     if record.ending is not None:
-        click.echo(f"  ended by {record.ending.closed_by}: {record.ending.code} {record.ending.reason}".rstrip())
+        print_line(f"  ended by {record.ending.closed_by}: {record.ending.code} {record.ending.reason}".rstrip())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,7 @@ def parse_configuration(text: str, source: str) -> Configuration:
             return structure(value, shape, path)
         except StructureError as error:
             problems.extend(error.problems)
+            problems.extend(_find_hidden(value, shape, path, error.problems))
             return None
 
     # In TOML, the tables of single tools stand in the table of all tools.
@@ -75,6 +78,52 @@ def parse_configuration(text: str, source: str) -> Configuration:
     if problems:
         raise ConfigurationError(source, problems)
     return attrs.evolve(configuration, tools=attrs.evolve(all_tools, named=named))
+
+
+def _find_hidden(value: Any, shape: Any, path: str, known: Sequence[Problem]) -> list[Problem]:
+    """Find the contradictions that wrong settings hide: what is still wrong when these settings are left out.
+
+    One that speaks of a setting of its table which was left out says nothing: that setting stands there, if wrongly.
+    """
+    hidden: list[Problem] = []
+    left_out: list[tuple[list[str], set[str]]] = []  # the table, and how the setting is called or meant
+    value, found, seen = deepcopy(value), list(known), set(known)
+    while found:
+        for problem in found:
+            keys = _split_path(problem.path.removeprefix(path).lstrip("."))
+            if keys:
+                left_out.append((keys[:-1], {keys[-1], *re.findall(r'did you mean "(\w+)"', problem.message)}))
+            _leave_out(value, keys)
+        try:
+            structure(value, shape, path)
+        except StructureError as error:
+            found = [problem for problem in error.problems if problem not in seen]
+            seen |= set(found)
+            hidden += [problem for problem in found if not any(_speaks_of(problem, path, *each) for each in left_out)]
+        else:
+            found = []
+    return hidden
+
+
+def _leave_out(table: Any, keys: Sequence[str]) -> None:
+    for key in keys[:-1]:
+        table = table.get(key) if isinstance(table, dict) else None
+    if keys and isinstance(table, dict):
+        table.pop(keys[-1], None)
+
+
+def _speaks_of(problem: Problem, path: str, table: Sequence[str], names: set[str]) -> bool:
+    place = _split_path(problem.path.removeprefix(path).lstrip("."))
+    words = re.findall(r"[\w-]+", f"{place[-1:]} {problem.message}")
+    return place[: len(table)] == list(table) and not names.isdisjoint(words)
+
+
+def _split_path(path: str) -> list[str]:
+    """Take a path apart that `join_path` has made; what is in a list is as far as it goes."""
+    return [
+        bare or json.loads(quoted)
+        for bare, quoted in re.findall(r'([\w-]+)|("(?:\\.|[^"\\])*")', path.split("[", maxsplit=1)[0])
+    ]
 
 
 def _check_names(tables: dict[str, Any]) -> Iterator[Problem]:

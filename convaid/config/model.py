@@ -212,6 +212,10 @@ class ToolsConfig:
     result_size: int = field(default=65536, validator=check_count)  # characters
     named: dict[str, ToolConfig] = field(factory=dict)
 
+    def find_time_limit(self, name: str, own: float | None) -> float:
+        """Return the seconds that a call of a tool has, whose author has given it ``own``: the operator's say first."""
+        return self.named.get(name, ToolConfig()).time_limit or own or self.time_limit
+
 
 @frozen
 class LogConfig:

@@ -2,17 +2,19 @@
 
 Nodes are literals (string, integer, number, boolean; ``enum`` for strings), arrays and objects. Any other key makes the
 platform refuse the tool, and a literal needs a description, because that is what tells it that the model fills the
-value in. Source: the platform's OpenAPI description, ``ObjectJsonSchemaProperty`` and its parts.
+value in. What the dialect has no word for (constraints, choices that are not texts, members of a union) is told in the
+description, and held against the arguments here. A union of several JSON types is a string to the platform. Source:
+the platform's OpenAPI description, ``ObjectJsonSchemaProperty`` and its parts.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from datetime import date, datetime, time
-from enum import Enum
 from inspect import cleandoc
-from types import NoneType, UnionType
+from types import NoneType
 from typing import (
     Annotated,
     Any,
@@ -29,24 +31,26 @@ from uuid import UUID
 
 import attrs
 
+from convaid.constraints import Constraint, Range, find_constraints
+from convaid.shapes import describe_shape, find_choices, find_json_types, has_choices, is_union
 from convaid.structuring import nearest
 
 __all__ = ["ShapeError", "describe_parameters", "read_docstring", "split_annotated"]
 
 Node = dict[str, Any]
 
-LITERALS: dict[Any, tuple[str, str]] = {
-    # the type of the node, and what is added to the description: the dialect knows no formats
-    str: ("string", ""),
-    int: ("integer", ""),
-    float: ("number", ""),
-    bool: ("boolean", ""),
-    date: ("string", "a date such as 2026-11-22"),
-    time: ("string", "a time of day such as 18:30"),
-    datetime: ("string", "a date and time such as 2026-11-22T18:30:00+01:00"),
-    UUID: ("string", "a UUID"),
+FORMS: dict[Any, str] = {
+    # what is added to the description of each: the dialect knows no formats
+    str: "",
+    int: "",
+    float: "",
+    bool: "",
+    date: "a date such as 2026-11-22",
+    time: "a time of day such as 18:30",
+    datetime: "a date and time such as 2026-11-22T18:30:00+01:00",
+    UUID: "a UUID",
 }
-KNOWN = "str, int, float, bool, Literal or Enum of texts, date, time, datetime, UUID, list, attrs class, TypedDict"
+KNOWN = "str, int, float, bool, Literal or Enum of those, date, time, datetime, UUID, list, attrs class, TypedDict"
 SECTION = re.compile(r"(Args|Arguments|Parameters|Attributes|Returns|Yields|Raises|Notes?|Examples?|See Also):")
 PARAMETER_SECTIONS = ("Args", "Arguments", "Parameters", "Attributes")
 PARAMETER = re.compile(r"\*{0,2}(\w+)(?: *\([^)]*\))?: *(.*)")
@@ -104,47 +108,27 @@ def _make_object(
 ) -> Node:
     properties = {}
     for name, hint in hints.items():
-        kind, description = split_annotated(hint)
         where = f"{place}.{name}" if place else name
-        properties[name] = _make_node(kind, description or descriptions.get(name, ""), where, name in optional, above)
+        properties[name] = _make_node(hint, descriptions.get(name, ""), where, name in optional, above)
     return {"type": "object", "properties": properties, "required": [name for name in hints if name not in optional]}
 
 
-def _make_node(kind: Any, description: str, place: str, is_optional: bool, above: tuple[type, ...]) -> Node:
-    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    kinds = [member for member in members if member is not NoneType]
-    is_nullable = len(kinds) < len(members)
-    if len(kinds) != 1:
-        raise ShapeError(f'has the parameter "{place}" of several types: agents can be told of one only')
-    node = _make_plain_node(kinds[0], description, place, above)
-    if is_nullable and not is_optional:
-        if node["type"] in ("array", "object"):
-            raise ShapeError(f'has the parameter "{place}" that may be None: give it the default None')
-        node["type"] = [node["type"], "null"]
-    return node
-
-
-def _make_plain_node(kind: Any, description: str, place: str, above: tuple[type, ...]) -> Node:
-    kind, inner_description = split_annotated(kind)
-    description = inner_description or description
-    choices = _find_choices(kind)
-    if get_origin(kind) is list or kind is list:
-        items = get_args(kind)
-        if not items:
+def _make_node(hint: Any, description: str, place: str, is_optional: bool, above: tuple[type, ...]) -> Node:
+    kind, description, constraints, is_nullable = _unwrap(hint, description)
+    _require_applicable(constraints, kind, place)
+    form = ""
+    if kind is list or get_origin(kind) is list:
+        if not (items := get_args(kind)):
             raise ShapeError(f'has the parameter "{place}", a list of what? Write list[str], say')
-        node: Node = {"type": "array", "items": _make_node(*_prefer(items[0], description), f"{place}[]", False, above)}
+        node: Node = {"type": "array", "items": _make_node(items[0], description, f"{place}[]", False, above)}
     elif attrs.has(kind) or is_typeddict(kind):
         if kind in above:
             raise ShapeError(f'has the parameter "{place}", which contains itself: agents cannot be told of that')
         node = _make_class_node(kind, place, (*above, kind))
-    elif choices:
-        node = {"type": "string", "enum": choices}
-    elif kind in LITERALS:
-        type_name, form = LITERALS[kind]
-        node = {"type": type_name}
-        description = f"{description} ({form})" if description and form else description
     else:
-        raise ShapeError(f'has the parameter "{place}" of the type {_name(kind)}: use one of {KNOWN}')
+        node, form = _make_literal(kind, place)
+    if forms := ", ".join(filter(None, (form, *map(str, constraints)))):
+        description = description and f"{description} ({forms})"
     if description:
         node["description"] = description
     elif node["type"] != "object":
@@ -152,12 +136,77 @@ def _make_plain_node(kind: Any, description: str, place: str, above: tuple[type,
         raise ShapeError(
             f'has the parameter "{place}" without a description: write {example}, or use the "Args:" section'
         )
+    if is_nullable and not is_optional:
+        if node["type"] in ("array", "object"):
+            raise ShapeError(f'has the parameter "{place}" that may be None: give it the default None')
+        node["type"] = [node["type"], "null"]
     return node
 
 
-def _prefer(hint: Any, description: str) -> tuple[Any, str]:
-    kind, own_description = split_annotated(hint)
-    return kind, own_description or description
+def _unwrap(hint: Any, description: str = "") -> tuple[Any, str, tuple[Constraint, ...], bool]:
+    """Return the type inside ``Annotated`` and ``| None``, what it is annotated with, and whether it may be None."""
+    constraints: tuple[Constraint, ...] = ()
+    is_nullable = False
+    while True:
+        if get_origin(hint) is Annotated:
+            constraints += find_constraints(hint)
+            hint, own_description = split_annotated(hint)
+            description = own_description or description
+        elif (is_union(hint) or get_origin(hint) is Literal) and {None, NoneType} & {*get_args(hint)}:
+            is_nullable = True
+            rest = tuple(member for member in get_args(hint) if member not in (None, NoneType))
+            hint = (Union if is_union(hint) else Literal)[rest] if rest else NoneType
+        else:
+            return hint, description, constraints, is_nullable
+
+
+def _require_applicable(constraints: tuple[Constraint, ...], kind: Any, place: str) -> None:
+    for constraint in constraints:
+        if (get_origin(kind) or kind) not in constraint.applies_to:
+            names = ", ".join(applicable.__name__ for applicable in constraint.applies_to)
+            raise ShapeError(f'has the parameter "{place}" with {constraint!r}: that is for {names}, not {_name(kind)}')
+        if isinstance(constraint, Range):
+            for bound in (constraint.least, constraint.most):
+                if type(bound) not in (kind, NoneType) and (type(bound), kind) != (int, float):
+                    raise ShapeError(f'has the parameter "{place}" with the bound {bound!r}, which is no {_name(kind)}')
+
+
+def _make_literal(kind: Any, place: str) -> tuple[Node, str]:
+    """Return a literal's node, and in words what it cannot say."""
+    if not is_union(kind):
+        if has_choices(kind) and all(type(choice) is str for choice in find_choices(kind)):
+            return {"type": "string", "enum": find_choices(kind)}, ""
+        if kind not in FORMS and not _has_plain_choices(kind):
+            raise ShapeError(f'has the parameter "{place}" of the type {_name(kind)}: use one of {KNOWN}')
+        form = _describe_choices(kind) if has_choices(kind) else FORMS[kind]
+    else:
+        members = [_unwrap(member) for member in get_args(kind)]
+        for member, _, constraints, _ in members:
+            _require_applicable(constraints, member, place)
+            if member not in FORMS and not _has_plain_choices(member):
+                raise ShapeError(
+                    f'has the parameter "{place}" of several types, and agents cannot be told of {_name(member)} as '
+                    "one of them: give each a parameter of its own, with the default None"
+                )
+        if len(find_json_types(kind)) > 1 and any(member is str for member, *_ in members):
+            raise ShapeError(
+                f'has the parameter "{place}" of several types, which all come as text because str is among them: '
+                "write str alone, or name the texts with a Literal"
+            )
+        form = "; or ".join(", ".join((describe_shape(member), *map(str, cs))) for member, _, cs, _ in members)
+    types = find_json_types(kind)
+    return {"type": min(types) if len(types) == 1 else "string"}, form
+
+
+def _describe_choices(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return describe_shape(kind)
+    return "one of " + ", ".join(f"{json.dumps(member.value)}: {member.name}" for member in kind)  # 3 alone says little
+
+
+def _has_plain_choices(kind: Any) -> bool:
+    choices = find_choices(kind) if has_choices(kind) else []
+    return bool(choices) and all(type(choice) in (str, int, float, bool) for choice in choices)
 
 
 def _make_class_node(kind: Any, place: str, above: tuple[type, ...]) -> Node:
@@ -178,17 +227,6 @@ def _make_class_node(kind: Any, place: str, above: tuple[type, ...]) -> Node:
         hints = {field.name: hints[field.name] for field in fields}
         optional = {field.name for field in fields if field.default is not attrs.NOTHING}
     return _make_object(hints, descriptions, optional, place, above)
-
-
-def _find_choices(kind: Any) -> list[str]:
-    """Return the texts that a Literal or an Enum allows; none for other types and for choices that are not texts."""
-    if get_origin(kind) is Literal:
-        choices = list(get_args(kind))
-    elif isinstance(kind, type) and issubclass(kind, Enum):
-        choices = [member.value for member in kind]
-    else:
-        return []
-    return choices if all(type(choice) is str for choice in choices) else []
 
 
 def _name(kind: Any) -> str:

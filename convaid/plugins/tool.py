@@ -12,11 +12,18 @@ import re
 import time
 from collections.abc import Callable
 from logging import Logger
-from typing import Any, NotRequired, TypedDict, get_type_hints, overload
+from types import NoneType
+from typing import Any, NoReturn, NotRequired, TypedDict, Unpack, get_type_hints, overload
 
 from attrs import define, frozen
 
 from convaid.errors import ToolDefinitionError
+from convaid.plugins.options import (
+    PlatformSettings,
+    ToolOptions,
+    find_response_timeout,
+    read_options,
+)
 from convaid.plugins.schema import ShapeError, describe_parameters, read_docstring, split_annotated
 from convaid.structuring import structure
 
@@ -62,6 +69,8 @@ class Tool:
     """Seconds until a call counts as failed; None: as configured for all tools."""
     parallel: int | None
     """How many calls may run at once; None: as configured for all tools."""
+    platform_settings: PlatformSettings
+    """All of them, defaults included."""
     context_parameter: str | None
     """The name of the parameter that is a `ToolContext`."""
     arguments_shape: Any
@@ -75,70 +84,72 @@ class Tool:
 
         Raises StructureError with everything that does not fit.
         """
-        arguments: dict[str, Any] = structure({} if parameters is None else parameters, self.arguments_shape)
+        given = {} if parameters is None else parameters
+        arguments: dict[str, Any] = structure(given, self.arguments_shape, reads_text=True)
         return arguments
+
+    def describe(self, time_limit: float | None = None) -> dict[str, Any]:
+        """Return what the platform is to be told: its ``ClientToolConfig``, complete.
+
+        ``time_limit``: the seconds that a call has by the configuration; else the tool's own, or the default.
+        ``response_timeout_secs`` is 5 s more, so that our answer comes first; but the platform waits 120 s at most. It
+        stops waiting for a tool that takes longer, and what that returns is lost.
+        """
+        from convaid.config.model import ToolsConfig
+
+        time_limit = time_limit or ToolsConfig().find_time_limit(self.name, self.time_limit)
+        return {
+            "type": "client",
+            "name": self.name,
+            "description": self.description,
+            "parameters": self.parameters,
+            "response_timeout_secs": find_response_timeout(time_limit),
+            **self.platform_settings,
+        }
 
 
 @overload
 def tool(function: Callable[..., Any], /) -> Tool: ...
 @overload
+def tool(**options: Unpack[ToolOptions]) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    time_limit: float | None = None,
-    parallel: int | None = None,
-) -> Callable[[Callable[..., Any]], Tool]: ...
-def tool(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    time_limit: float | None = None,
-    parallel: int | None = None,
+    function: Callable[..., Any] | None = None, /, **options: Unpack[ToolOptions]
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function: ``@tool`` or ``@tool(time_limit=60)``.
 
     The agent sees the function's name and its docstring up to the first section, unless ``name`` and ``description``
-    say otherwise. Each parameter is described by ``Annotated[int, "how loud, 0 to 100"]`` or in the docstring's
-    ``Args:`` section; one with a default is optional. A parameter annotated `ToolContext` is filled in and hidden from
-    the agent. ``time_limit`` (seconds) and ``parallel`` (calls at once) may be overruled by the configuration. An
-    ``async def`` runs under trio in the plugin's own thread, a ``def`` in a worker thread.
+    say otherwise. Each parameter is described by ``Annotated[int, "how loud"]`` or in the docstring's ``Args:``
+    section; one with a default is optional. `convaid.Range`, `convaid.Length` and `convaid.Pattern` stand in
+    ``Annotated``, too. A parameter annotated `ToolContext` is filled in and hidden from the agent. ``time_limit``
+    (seconds) and ``parallel`` (calls at once) may be overruled by the configuration. The other options are the
+    platform's own; `PlatformSettings` explains them. An ``async def`` runs under trio in the plugin's own thread, a
+    ``def`` in a worker thread.
 
     Raises ToolDefinitionError.
     """
 
     def make_tool(function: Callable[..., Any]) -> Tool:
-        return _make_tool(function, name, description, time_limit, parallel)
+        return _make_tool(function, options)
 
     return make_tool if function is None else make_tool(function)
 
 
-def _make_tool(
-    function: Callable[..., Any],
-    name: str | None,
-    description: str | None,
-    time_limit: float | None,
-    parallel: int | None,
-) -> Tool:
+def _make_tool(function: Callable[..., Any], options: ToolOptions) -> Tool:
     if not inspect.isroutine(function):
         raise ToolDefinitionError(f"@tool: {function!r} is not a function")
-    name = function.__name__ if name is None else name
+    name = function.__name__
     try:
+        hints, returned = _read_hints(function)
+        read, settings = read_options(options, returns_something=returned not in (None, NoneType, NoReturn))
+        name = function.__name__ if read["name"] is None else read["name"]
         if not NAME_PATTERN.fullmatch(name):
             raise ShapeError('has a name that the platform refuses: give @tool(name="...") 1 to 64 of a-z A-Z 0-9 _ -')
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise ShapeError("yields: a tool has one answer, so return a list instead")
-        if time_limit is not None and not time_limit > 0:
-            raise ShapeError(f"has a time_limit of {time_limit}: it must be more than 0 s")
-        if parallel is not None and parallel < 1:
-            raise ShapeError(f"has parallel={parallel}: at least one call must be able to run")
         summary, descriptions = read_docstring(inspect.getdoc(function) or "")
-        description = summary if description is None else description
-        if not description:
+        description = summary if read["description"] is None else read["description"]
+        if not description.strip():
             raise ShapeError("has no description: say in a docstring what it does and when the agent should use it")
-        hints = _read_hints(function)
         context_parameter = next((key for key, hint in hints.items() if split_annotated(hint)[0] is ToolContext), None)
         optional = _find_optional(function)
         hints = {key: hint for key, hint in hints.items() if key != context_parameter}
@@ -148,8 +159,9 @@ def _make_tool(
             parameters=describe_parameters(hints, descriptions, optional),
             function=function,
             is_async=inspect.iscoroutinefunction(function),
-            time_limit=time_limit,
-            parallel=parallel,
+            time_limit=read["time_limit"],
+            parallel=read["parallel"],
+            platform_settings=settings,
             context_parameter=context_parameter,
             arguments_shape=_make_arguments_shape(name, hints, optional),
         )
@@ -159,8 +171,8 @@ def _make_tool(
         raise ToolDefinitionError(f'{place}: the tool "{name}" {error}') from None
 
 
-def _read_hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotation of each parameter, in order."""
+def _read_hints(function: Callable[..., Any]) -> tuple[dict[str, Any], Any]:
+    """Return the annotation of each parameter, in order, and that of the result; None where there is none."""
     try:
         hints = get_type_hints(function, include_extras=True)
     except NameError as error:
@@ -173,7 +185,7 @@ def _read_hints(function: Callable[..., Any]) -> dict[str, Any]:
             raise ShapeError(f'has the parameter "{parameter}": agents pass arguments by name, so name each one')
         if parameter.name not in hints:
             raise ShapeError(f'has the parameter "{parameter.name}" without a type: write {parameter.name}: str, say')
-    return {key: hints[key] for key in inspect.signature(function).parameters}
+    return {key: hints[key] for key in inspect.signature(function).parameters}, hints.get("return")
 
 
 def _find_optional(function: Callable[..., Any]) -> frozenset[str]:

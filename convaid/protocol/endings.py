@@ -16,6 +16,7 @@ from convaid.protocol.verdicts import (
     NO_SOUND,
     NORMAL,
     NOT_BEGUN,
+    ODD_FORMAT,
     REASONS,
     STATUSES,
     STOPPED,
@@ -31,6 +32,7 @@ __all__ = [
     "agent_silent",
     "classify_close",
     "classify_refusal",
+    "format_unknown",
     "limit_reached",
     "link_lost",
     "sound_failed",
@@ -80,6 +82,11 @@ def classify_refusal(status: int, detail: str) -> SessionEnd:
     return _conclude(_find_reason(detail) or verdict, status, detail)
 
 
+def format_unknown(detail: str) -> SessionEnd:
+    """The platform announced audio in a format that is none of its own; we hang up."""
+    return _conclude(ODD_FORMAT, None, detail)
+
+
 def link_lost(detail: str) -> SessionEnd:
     """A link that could not be opened, or that we gave up."""
     return _conclude(LINK_LOST, None, detail)
@@ -101,9 +108,9 @@ def sound_failed(detail: str) -> SessionEnd:
     return _conclude(NO_SOUND, None, detail)
 
 
-def stopped_by_user() -> SessionEnd:
+def stopped_by_user(detail: str = "asked to stop") -> SessionEnd:
     """Somebody asked us to stop; we hang up."""
-    return _conclude(STOPPED, None, "asked to stop")
+    return _conclude(STOPPED, None, detail)
 
 
 def _find_reason(said: str) -> Verdict | None:

@@ -19,6 +19,7 @@ __all__ = [
     "NORMAL",
     "NOT_BEGUN",
     "NO_SOUND",
+    "ODD_FORMAT",
     "REASONS",
     "STATUSES",
     "STOPPED",
@@ -119,6 +120,11 @@ REASONS: dict[str, Verdict] = {
     "override for field": OVERRIDE,
     "missing required dynamic variable": VARIABLE,
     "exceeded maximum duration": MAX_DURATION,
+    "exceeded maximum message size": Verdict(
+        Cause.OPERATIONAL,
+        Retry.SOON,
+        "The platform sent a message of more than 16 MiB, which convaid does not take; see what the agent sends.",
+    ),
 }
 """What the platform says, by a telling part of it in lower case. Looked up first: the codes and types are coarser."""
 
@@ -126,7 +132,7 @@ ERROR_TYPES: dict[str, Verdict] = {
     "max_duration_exceeded": MAX_DURATION,
     "transport_receive_timeout": Verdict(
         Cause.LIMIT_REACHED,
-        Retry.NO,
+        Retry.REPAIR,  # whoever did not speak will not speak in a second either, and every new conversation costs
         "The platform ends a conversation after 60 s without input: give it a microphone with audio in "
         "[conversations.NAME], or write to it more often.",
     ),
@@ -263,7 +269,12 @@ AGENT_SILENT = Verdict(
 NO_SOUND = Verdict(
     Cause.NO_SOUND,
     Retry.REPAIR,
-    "Correct the table [conversations.NAME.wav] or [conversations.NAME.command], or what it names.",
+    "Mend what this says, or the table [conversations.NAME.wav] or [conversations.NAME.command].",
+)
+ODD_FORMAT = Verdict(
+    Cause.CONTRACT_FAULT,
+    Retry.REPAIR,
+    "Choose one of these as the agent's audio format on the dashboard (agent, Advanced).",
 )
 STOPPED = Verdict(Cause.ENDED_BY_USER, Retry.NO)
 LIMITS: dict[str, Verdict] = {
@@ -287,6 +298,7 @@ def write_verdicts() -> str:
         ("the agent owes an answer for too long", AGENT_SILENT),
         ("the connection fails or falls silent", LINK_LOST),
         ("microphone or speaker cannot be opened", NO_SOUND),
+        ("the platform announces an unknown audio format", ODD_FORMAT),
         *((f"close {code}", verdict) for code, verdict in CLOSE_CODES.items()),
         ("close 1000 before it began", NOT_BEGUN),
         *((f"HTTP {status}", verdict) for status, verdict in STATUSES.items()),

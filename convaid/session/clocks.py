@@ -11,8 +11,10 @@ from convaid.config.model import LimitsConfig
 from convaid.protocol.endings import SessionEnd, agent_silent, limit_reached, link_lost
 from convaid.protocol.from_agent import (
     AgentChatResponsePart,
+    AgentReasoningResponsePart,
     AgentResponse,
     AgentResponseComplete,
+    AgentToolRequest,
     AgentToolResponse,
     Audio,
     ClientToolCall,
@@ -21,15 +23,16 @@ from convaid.protocol.from_agent import (
     Interruption,
     McpToolCall,
     QueueStatus,
-    UserTranscript,
 )
 
 __all__ = ["Clocks"]
 
 ANSWERS = (
-    AgentResponse,
     AgentChatResponsePart,
+    AgentReasoningResponsePart,
+    AgentResponse,
     AgentResponseComplete,
+    AgentToolRequest,
     AgentToolResponse,
     Audio,
     ClientToolCall,
@@ -48,23 +51,43 @@ class Clocks:
         self._active_at = now
         self._metadata_due = now + limits.handshake
         self._answer_due = math.inf
+        self._is_answer_owed = False
+        self._running_tools = 0
 
     def note_message(self, message: FromAgent, now: float) -> None:
         """The platform sent ``message``."""
         if isinstance(message, ANSWERS):
+            self._is_answer_owed = False
             self._answer_due = math.inf
-            self._active_at = now
-        elif isinstance(message, UserTranscript):
-            self.owe_answer(now)
+            self._active_at = max(self._active_at, now)
         elif isinstance(message, ConversationInitiationMetadata):
             self._metadata_due = math.inf
         elif isinstance(message, QueueStatus):
             self._metadata_due = now + self._limits.answer  # in a queue, so it will take longer
 
+    def note_speech(self, until: float) -> None:
+        """Agent speech that has arrived will be heard ``until`` then, if nobody interrupts it."""
+        self._active_at = until
+
     def owe_answer(self, now: float) -> None:
-        """The user spoke or a tool's result was sent: now it is the agent's turn."""
+        """The user spoke: it is the agent's turn, or will be when our tools have answered."""
         self._active_at = now
-        self._answer_due = now + self._limits.answer
+        self._is_answer_owed = True
+        if not self._running_tools:
+            self._answer_due = now + self._limits.answer
+
+    def begin_tool(self) -> None:
+        """The agent waits for one more of our tools."""
+        self._running_tools += 1
+        self._answer_due = math.inf
+
+    def end_tool(self, call: ClientToolCall, now: float) -> None:
+        """A tool has answered; the agent owes what it makes of the results when all have."""
+        self._running_tools -= 1
+        self._active_at = max(self._active_at, now)
+        self._is_answer_owed = self._is_answer_owed or call.expects_response
+        if self._is_answer_owed and not self._running_tools:
+            self._answer_due = now + self._limits.answer
 
     def find_overdue(self, now: float, heard_at: float) -> SessionEnd | None:
         """What ends the session now, if anything does. ``heard_at`` is when the link was last heard."""

@@ -30,7 +30,9 @@ def build_initiation(settings: ConversationConfig) -> ConversationInitiationClie
         custom_llm_extra_body=settings.custom_llm_extra_body or None,
         dynamic_variables=settings.dynamic_variables or None,
         user_id=settings.user_id or None,
-        branch_id=(settings.branch_id or None) if settings.auth != "signed_url" else None,  # the URL has it
+        # Where the URL cannot say it: the WebSocket's takes no branch, and somebody else's signed URL is as it is.
+        branch_id=(settings.branch_id or None) if settings.auth != "signed_url" else None,
+        environment=(settings.environment or None) if settings.auth == "signed_url_from" else None,
     )
 
 

@@ -17,7 +17,14 @@ from convaid import events
 from convaid.config.model import LimitsConfig
 from convaid.errors import ConvaidError, RemoteProtocolError
 from convaid.outbox import Outbox
-from convaid.protocol.endings import SessionEnd, classify_close, link_lost, sound_failed, stopped_by_user
+from convaid.protocol.endings import (
+    SessionEnd,
+    classify_close,
+    format_unknown,
+    link_lost,
+    sound_failed,
+    stopped_by_user,
+)
 from convaid.protocol.from_agent import (
     Audio,
     ClientToolCall,
@@ -25,6 +32,7 @@ from convaid.protocol.from_agent import (
     FromAgent,
     Interruption,
     Ping,
+    UserTranscript,
 )
 from convaid.protocol.to_agent import (
     ClientToolResult,
@@ -48,9 +56,8 @@ SEND_LIMIT = 10.0  # seconds for one frame to leave: a link that takes no data f
 FLUSH_LIMIT = 0.5  # seconds for the last frames to leave before we say goodbye
 LOGGED_FRAMES = 10  # malformed frames of one session that are logged; a flood is only counted
 
-STOPPED = events.ToolAnswer(
-    "The tool was stopped before it finished, because the program that runs it is shutting down.", True, "stopped", 0.0
-)
+STOPPED = "The tool was stopped before it finished, because the program that runs it is shutting down."
+CUT_OFF = "The tool was stopped before it finished, because the connection to the agent was lost."
 
 
 class CallTool(Protocol):
@@ -79,8 +86,11 @@ class Session:
     _clocks: Clocks = field(init=False)
     _speech: Speech | None = field(init=False, default=None)
     _nursery: trio.Nursery = field(init=False)
+    _alarm: trio.CancelScope = field(init=False, factory=trio.CancelScope)
     _running: dict[str, trio.CancelScope] = field(init=False, factory=dict)
-    _idle: trio.Event = field(init=False, factory=trio.Event)
+    _is_quiet: trio.Event = field(init=False, factory=trio.Event)
+    _takes_calls: bool = field(init=False, default=True)
+    _logged_frames: int = field(init=False, default=0)
 
     async def run(
         self,
@@ -98,16 +108,28 @@ class Session:
         self._clocks = Clocks(self.limits, trio.current_time())
         self._outbox.put(self.side.start(initiation, raw))
         try:
-            async with trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self.receive_events)
-                self._nursery.start_soon(self.send_events)
-                self._nursery.start_soon(self.ping_link)
-                self._nursery.start_soon(self.watch_clocks)
-                self._nursery.start_soon(self.wait_for_stop, stop, last_words)
+            async with trio.open_nursery() as writing:  # outlives the others, so that no frame is cut in the middle
+                writing.start_soon(self.send_events)
+                async with trio.open_nursery() as self._nursery:
+                    self._nursery.start_soon(self.receive_events)
+                    self._nursery.start_soon(self.ping_link)
+                    self._nursery.start_soon(self.watch_clocks)
+                    self._nursery.start_soon(self.wait_for_stop, stop, last_words)
+                with trio.move_on_after(FLUSH_LIMIT):
+                    await self._outbox.wait_sent()
+                writing.cancel_scope.cancel()
         finally:
             self.side.end()
         assert self.end is not None
         return self.end
+
+    def count_losses(self) -> dict[str, int]:
+        """What was ignored, dropped or filled up with silence so far, and how often; only what has happened."""
+        losses = dict(self.side.counts)
+        losses["microphone chunks not sent in time"] = self._outbox.audio_dropped
+        if self._speech is not None:
+            losses |= self._speech.count_losses()
+        return {what: count for what, count in losses.items() if count}
 
     def finish(self, end: SessionEnd) -> None:
         """End the session's tasks; the first reason given is the one that counts."""
@@ -121,19 +143,20 @@ class Session:
         self._outbox.put(self.side.send(message))
         if isinstance(message, UserMessage):
             self._clocks.owe_answer(trio.current_time())
+            self.set_alarm()
         self.publish(events.MessageSent(self.name, self.side.conversation_id, message))
 
     async def send_events(self) -> None:
-        """Write what is queued; the only task that writes. A send that is cut short would end the connection."""
-        while True:
+        """Write what is queued; the only task that sends messages. One that is cut short ends the connection."""
+        is_open = True
+        while is_open:
             frame = await self._outbox.take()
-            with trio.move_on_after(SEND_LIMIT, shield=True) as limit:
-                is_sent = await self.link.send(frame)
+            with trio.move_on_after(SEND_LIMIT) as limit:
+                is_open = await self.link.send(frame)  # where it is not, the receiving task learns why
             if limit.cancelled_caught:
                 self.finish(link_lost(f"the platform took no data for {SEND_LIMIT:g} s"))
-                return
-            if not is_sent:
-                return  # the receiving task learns why
+                break
+        self._outbox.close()
 
     def send_audio(self, chunk: str) -> None:
         """Queue a chunk of microphone audio, base64."""
@@ -168,7 +191,11 @@ class Session:
             case Audio():
                 self.play(message)
             case ClientToolCall():
-                self._nursery.start_soon(self.run_tool, message, name=f"tool {message.tool_name}")
+                self.begin_tool(message)
+            case UserTranscript():
+                self._clocks.owe_answer(trio.current_time())
+                self.set_alarm()
+                self.publish(events.MessageReceived(self.name, self.side.conversation_id, message))
             case Interruption():
                 seconds = self._speech.interrupt() if self._speech else 0.0
                 self.publish(events.SpeechInterrupted(self.name, self.side.conversation_id, message.event_id, seconds))
@@ -184,9 +211,9 @@ class Session:
             try:
                 self._speech = Speech(metadata, self.limits.chunk, self.send_audio, self.open_sound)
             except ValueError as error:
-                self.note_malformed(RemoteProtocolError(str(error)))
-            else:
-                self._nursery.start_soon(self.carry_speech, self._speech)
+                self.finish(format_unknown(str(error)))
+                return
+            self._nursery.start_soon(self.carry_speech, self._speech)
         self.publish(
             events.Connected(
                 self.name,
@@ -209,43 +236,56 @@ class Session:
             self.side.counts["audio without a listener"] += 1
             return
         try:
-            self._speech.play(audio)
+            self._clocks.note_speech(trio.current_time() + self._speech.play(audio))
         except ValueError as error:
             self.note_malformed(RemoteProtocolError(f"audio_base_64 is not base64: {error}", audio.audio_base_64))
 
     def note_malformed(self, error: RemoteProtocolError) -> None:
         """Log a frame that breaks the protocol, and go on."""
-        self.side.counts["malformed logged"] += 1
-        if self.side.counts["malformed logged"] <= LOGGED_FRAMES:
+        self._logged_frames += 1
+        if self._logged_frames <= LOGGED_FRAMES:
             log.warning("%s: ignoring a malformed frame: %s: %r", self.name, error, error.excerpt)
 
     # --- tools -------------------------------------------------------------------------------------------------
 
+    def begin_tool(self, call: ClientToolCall) -> None:
+        """Start the task that sees a tool call to its answer."""
+        self._running[call.tool_call_id] = trio.CancelScope()
+        self._clocks.begin_tool()
+        self._nursery.start_soon(self.run_tool, call, name=f"tool {call.tool_name}")
+
     async def run_tool(self, call: ClientToolCall) -> None:
         """See one tool call to its one answer."""
         conversation_id = self.side.conversation_id or ""
+        began = trio.current_time()
         self.publish(events.ToolCallStarted(self.name, conversation_id, call))
-        answer = STOPPED
+        answer: events.ToolAnswer | None = None
         is_delivered = False
         try:
-            with trio.CancelScope() as scope:
-                self._running[call.tool_call_id] = scope
-                answer = await self.call_tool(call, self.name, conversation_id)
+            if self._takes_calls:
+                with self._running[call.tool_call_id]:
+                    answer = await self.call_tool(call, self.name, conversation_id)
+            answer = answer or events.ToolAnswer(STOPPED, True, "stopped", trio.current_time() - began)
             self._outbox.put(self.side.send(ClientToolResult(call.tool_call_id, answer.result, answer.is_error)))
             is_delivered = True
         finally:
-            del self._running[call.tool_call_id]
-            if not self._running:
-                self._idle.set()
-                if call.expects_response:
-                    self._clocks.owe_answer(trio.current_time())
+            answer = answer or events.ToolAnswer(CUT_OFF, True, "stopped", trio.current_time() - began)
+            self.end_tool(call)
             self.publish(events.ToolCallEnded(self.name, conversation_id, call, answer, is_delivered))
+
+    def end_tool(self, call: ClientToolCall) -> None:
+        """Note that a tool call has had its answer."""
+        del self._running[call.tool_call_id]
+        self._clocks.end_tool(call, trio.current_time())
+        self.set_alarm()
+        if not self._running:
+            self._is_quiet.set()
 
     async def wait_tools(self) -> None:
         """Wait until no tool runs."""
         while self._running:
-            self._idle = trio.Event()
-            await self._idle.wait()
+            self._is_quiet = trio.Event()
+            await self._is_quiet.wait()
 
     # --- clocks and the end ------------------------------------------------------------------------------------
 
@@ -254,12 +294,10 @@ class Session:
         interval = self.limits.ping_interval
         pinged_at = trio.current_time()
         while True:
-            due = max(self.link.heard_at, pinged_at) + interval
-            await trio.sleep_until(due)
+            await trio.sleep_until(max(self.link.heard_at, pinged_at) + interval)
             if trio.current_time() >= self.link.heard_at + interval:
                 pinged_at = trio.current_time()
-                with trio.move_on_after(interval):
-                    await self.link.ping()
+                self.link.ping()
 
     async def watch_clocks(self) -> None:
         """End the session when a clock runs out, unless it is over already and only plays its last words."""
@@ -267,16 +305,21 @@ class Session:
             overdue = self._clocks.find_overdue(trio.current_time(), self.link.heard_at)
             if overdue is not None:
                 self.finish(overdue)
-            await trio.sleep_until(self._clocks.find_next_check(self.link.heard_at))
+            with trio.CancelScope(deadline=self._clocks.find_next_check(self.link.heard_at)) as self._alarm:
+                await trio.sleep_forever()
+
+    def set_alarm(self) -> None:
+        """Wake `watch_clocks` earlier, if something is due earlier now."""
+        self._alarm.deadline = min(self._alarm.deadline, self._clocks.find_next_check(self.link.heard_at))
 
     async def wait_for_stop(self, stop: trio.Event, last_words: float) -> None:
-        """When asked to stop: let tools finish within ``last_words`` seconds, answer for the others, send it all."""
+        """When asked to stop: let tools finish within ``last_words`` seconds, and answer for the others."""
         await stop.wait()
         with trio.move_on_after(last_words):
             await self.wait_tools()
+        self._takes_calls = False
         for scope in self._running.values():
             scope.cancel()
         with trio.move_on_after(FLUSH_LIMIT):
             await self.wait_tools()
-            await self._outbox.wait_sent()
         self.finish(stopped_by_user())

@@ -51,17 +51,33 @@ class Speech:
         self.microphone_buffer = MicrophoneBuffer(self._input.silence(chunk), self._input.bytes_for(CUSHION))
         self.playback = PlaybackBuffer(self._output.bytes_for(STEP), self._output.bytes_for(LONGEST_REPLY))
 
-    def play(self, audio: Audio) -> None:
-        """Queue a piece of agent speech. Raises ValueError where it is not base64."""
+    def play(self, audio: Audio) -> float:
+        """Queue a piece of agent speech; returns in how many seconds it will have been heard.
+
+        Raises ValueError where it is not base64.
+        """
         self.playback.put(pybase64.b64decode(audio.audio_base_64, validate=True))
+        return self.count_waiting()
+
+    def count_waiting(self) -> float:
+        """The seconds of speech that have arrived and not been heard yet."""
+        held = self._speaker.held if self._speaker else 0.0
+        return self._output.seconds_of(self.playback.size) + held
 
     def interrupt(self) -> float:
         """Be silent at once; returns the seconds of speech that will not be heard."""
-        seconds = self._output.seconds_of(self.playback.clear())
+        seconds = self.count_waiting()
+        self.playback.clear()
         if self._speaker is not None:
-            seconds += self._speaker.held
             self._speaker.drop()
         return seconds
+
+    def count_losses(self) -> dict[str, int]:
+        """Milliseconds of speech that were lost, either way; silence in place of a microphone is no loss."""
+        return {
+            "ms of microphone audio dropped": round(self._input.seconds_of(self.microphone_buffer.dropped) * 1000),
+            "ms of agent speech dropped": round(self._output.seconds_of(self.playback.dropped) * 1000),
+        }
 
     async def run(self) -> None:
         """Open the devices and carry speech both ways until cancelled; closes them."""
@@ -95,7 +111,6 @@ class Speech:
         """Let what the agent has said be heard to its end, bounded by its length."""
         if self._speaker is None:
             return
-        waiting = self._output.seconds_of(self.playback.size) + self._speaker.held
-        with trio.move_on_after(waiting + TAIL_MARGIN):
+        with trio.move_on_after(self.count_waiting() + TAIL_MARGIN):
             await self.playback.wait_empty()
             await self._speaker.drain()

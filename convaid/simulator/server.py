@@ -144,7 +144,7 @@ class Simulator:
                     with trio.move_on_after(GOODBYE_LIMIT):
                         await websocket.aclose(refusal.code, refusal.reason)
                 else:
-                    conversation = Conversation(PeerLink(websocket, served), scenario.agent, record)
+                    conversation = Conversation(PeerLink(websocket, served, nursery), scenario.agent, record)
                     await conversation.hold(ScenarioActor(conversation, scenario, speech))
                 nursery.cancel_scope.cancel()
         finally:
@@ -192,8 +192,8 @@ class ServedStream(HeardStream):
 class PeerLink(Link):
     """A connection to whoever talks to the agent."""
 
-    def __init__(self, websocket: WebSocketConnection, stream: ServedStream) -> None:
-        super().__init__(websocket, stream)
+    def __init__(self, websocket: WebSocketConnection, stream: ServedStream, nursery: trio.Nursery) -> None:
+        super().__init__(websocket, stream, nursery)
         self.freeze = stream.freeze
         self.thaw = stream.thaw
 

@@ -52,8 +52,10 @@ def settle_terms(agent: Agent, initiation: ConversationInitiationClientData | No
 
 def list_overrides(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     """Every single field that is overridden, by its path; a table without fields overrides nothing."""
-    for name, value in table.items():
+    waiting: list[tuple[str, Any]] = [(path + name, value) for name, value in table.items()]
+    while waiting:  # not by recursion: a peer decides how deep it is
+        name, value = waiting.pop()
         if isinstance(value, dict):
-            yield from list_overrides(value, f"{path}{name}.")
+            waiting += [(f"{name}.{inner}", content) for inner, content in value.items()]
         else:
-            yield path + name, value
+            yield name, value

@@ -113,8 +113,26 @@ async def test_no_thread_to_be_had_is_an_answer(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_flood_of_calls_is_answered_at_once_beyond_what_may_wait() -> None:
-    async with open_tool_calls(SLEEPERS, ToolsConfig(parallel=10, time_limit=0.5)) as tool_calls:
-        outcomes, _ = await call_many(tool_calls, "sleep", {"seconds": 0.3}, 3000)
-    assert outcomes.total() == 3000
-    assert outcomes["ok"] >= 10
-    assert outcomes["overloaded"] >= 3000 - 10 - 1000
+    gate = trio.Event()
+
+    @tool(name="sleep")
+    async def wait_for_gate() -> str:
+        """Wait."""
+        while not gate.is_set():
+            await trio.sleep(0.01)
+        return "through"
+
+    outcomes: Counter[str] = Counter()
+    async with open_tool_calls(make_plugins(wait_for_gate), ToolsConfig(parallel=10, time_limit=30)) as tool_calls:
+
+        async def call_one(number: int) -> None:
+            outcomes[(await ask(tool_calls, "sleep", {}, f"call_{number}")).outcome] += 1
+
+        with trio.fail_after(WAIT_LIMIT):
+            async with trio.open_nursery() as nursery:
+                for number in range(3000):
+                    nursery.start_soon(call_one, number)
+                while outcomes["overloaded"] < 3000 - 10 - 1000:
+                    await trio.sleep(0.01)
+                gate.set()
+    assert outcomes == {"ok": 1010, "overloaded": 1990}

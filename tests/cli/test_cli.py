@@ -33,7 +33,7 @@ def test_the_version() -> None:
 def test_help_lists_every_command() -> None:
     result = run_convaid("--help")
     assert result.returncode == 0
-    for command in ("chat", "check", "demo", "plugins", "run", "simulate", "tools"):
+    for command in ("chat", "check", "demo", "plugin", "plugins", "run", "simulate", "tools"):
         assert f"\n  {command} " in result.stdout
 
 
@@ -122,6 +122,37 @@ def test_tools_are_listed_with_parameters_and_owner(tmp_path: Path) -> None:
     assert tools["current_time"]["plugin"] == "clock"
     assert tools["current_time"]["parameters"]["type"] == "object"
     assert "add_note" in run_convaid("tools", folder=tmp_path).stdout
+
+
+def test_a_tool_is_shown_as_a_card_and_as_the_platform_has_it(tmp_path: Path) -> None:
+    card = run_convaid("tools", "show", "list_notes", folder=tmp_path)
+    assert card.returncode == 0, card.stderr
+    assert card.stdout.startswith("list_notes (client tool, of the plugin notes)\nReturn the user's notes")
+    lines = [" ".join(line.split()) for line in card.stdout.splitlines()]
+    assert "most integer no how many notes to return; 20 if left out" in lines
+    assert "expects_response true" in lines
+    assert "tool_call_sound none" in lines
+    told = json.loads(run_convaid("tools", "show", "list_notes", "--json", folder=tmp_path).stdout)
+    assert (told["type"], told["name"], told["expects_response"]) == ("client", "list_notes", True)
+    assert told["parameters"]["properties"]["most"]["type"] == "integer"
+
+
+def test_a_tool_is_shown_with_the_time_limit_in_effect(tmp_path: Path) -> None:
+    configuration = (
+        '[conversations.main]\nagent_id = "a"\n[tools]\ntime_limit = 30\n[tools.add_note]\ntime_limit = 300\n'
+    )
+    (tmp_path / "config.toml").write_text(configuration)
+    for name, timeout, warns in (("list_notes", 35, False), ("add_note", 120, True)):
+        told = json.loads(run_convaid("tools", "show", name, "--json", folder=tmp_path).stdout)
+        assert told["response_timeout_secs"] == timeout
+        card = run_convaid("tools", "show", name, folder=tmp_path).stdout
+        assert ("The tool has 300 s, but the platform waits 120 s at most" in card) is warns
+
+
+def test_a_tool_that_cannot_be_shown_is_2(tmp_path: Path) -> None:
+    result = run_convaid("tools", "show", "ad_note", folder=tmp_path)
+    assert result.returncode == 2
+    assert 'there is no tool "ad_note"; did you mean "add_note"?' in result.stderr
 
 
 def test_a_tool_is_called_by_hand(tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def test_the_first_signal_lets_the_tool_finish_and_says_goodbye(number: signal.S
         daemon.send_signal(number)
         output, log = daemon.communicate(timeout=LIMIT)
         assert daemon.returncode == 0, log
-        assert re.search(r"conversation conv_sim_\w+ ended by the user", output)
+        assert re.fullmatch(r"main: conv_sim_\w+ ended by the user\n", output)
+        assert re.search(r"conversation conv_sim_\w+ ended by the user", log)
         assert "'lingered' after 1" in read_until(simulator, "tool linger")
         assert "ended by user: 1000" in read_until(simulator, "ended by")
 

@@ -275,3 +275,22 @@ def test_any_text_is_a_configuration_or_a_configuration_error(text: str) -> None
     except ConfigurationError:
         return
     assert isinstance(configuration, Configuration)
+
+
+def test_a_wrong_setting_hides_no_contradiction_of_others() -> None:
+    problems = problems_of(
+        """
+        [conversations.main]
+        agent_id = 5
+        auth = "signed_url_from"
+        audio = "wav"
+        limits = {idle = -1, link_silence = 2.0}
+        """
+    )
+    assert sorted(problem.partition(":")[0] for problem in problems) == [
+        "conversations.main.agent_id",
+        "conversations.main.limits.idle",
+        "conversations.main.limits.link_silence",
+        "conversations.main.signed_url_from",
+        "conversations.main.wav",
+    ]

@@ -12,6 +12,7 @@ from attrs import define, field
 from convaid import events
 from convaid.config import parse_configuration
 from convaid.daemon import Daemon, run_daemon
+from convaid.narration import log_event
 from convaid.plugins import Plugin, Plugins, Tool
 from convaid.simulator import Simulator, SimulatorSettings, open_simulator, parse_scenario
 
@@ -39,6 +40,7 @@ class Held:
 
     def note(self, event: events.Event) -> None:
         """Take note of an event; the daemon's observer."""
+        log_event(event)
         self.events.append(event)
         self._happened.set()
         self._happened = trio.Event()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 import trio
+import trio.testing
+from wsproto.events import TextMessage
 
 from convaid import ToolContext, events, tool
 from convaid.errors import ConfigurationError
 from convaid.protocol.endings import Cause, Retry
 from convaid.supervisor import NotConnected
 
+from ..transport.servers import accept_by_hand, serve_raw
 from .holding import MAIN, hold
 
 HANG_UP = 'steps = [{say = "Hello."}, {end = {}}]'
@@ -281,3 +286,67 @@ async def test_a_hundred_conversations_in_one_process() -> None:
     assert len(records) == 100
     assert not [record.problem for record in records if record.problem]
     assert {end.cause for end in held.daemon.endings.values()} == {Cause.ENDED_BY_AGENT}
+
+
+async def test_stopping_while_connecting_is_at_once_and_told() -> None:
+    async def be_silent(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async with serve_raw(be_silent) as port, hold(HANG_UP, base_url=f"http://127.0.0.1:{port}") as held:
+        await held.wait_for(events.Connecting)
+        asked_at = trio.current_time()
+        held.daemon.stop.set()
+        await held.over.wait()
+        assert trio.current_time() - asked_at < 1.0
+        (ended,) = held.of_kind(events.Ended)
+        assert ended.end.cause is Cause.ENDED_BY_USER
+
+
+async def test_stopping_with_a_full_socket_is_over_in_time() -> None:
+    async def take_nothing(stream: trio.SocketStream) -> None:
+        websocket = await accept_by_hand(stream)
+        metadata = {"conversation_id": "conv_1"}
+        frame = {
+            "type": "conversation_initiation_metadata",
+            "conversation_initiation_metadata_event": metadata,
+        }
+        await stream.send_all(websocket.send(TextMessage(json.dumps(frame))))
+        await trio.sleep_forever()
+
+    configuration = MAIN + "[daemon]\nstop_grace = 1.0\n"
+    async with (
+        serve_raw(take_nothing) as port,
+        hold(HANG_UP, base_url=f"http://127.0.0.1:{port}", configuration=configuration) as held,
+    ):
+        await held.wait_for(events.Connected)
+        for _ in range(40):
+            held.daemon.conversations["main"].say("x" * 1_000_000)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        asked_at = trio.current_time()
+        held.daemon.stop.set()
+        await held.over.wait()
+        assert trio.current_time() - asked_at < 2.0
+
+
+async def test_an_unknown_audio_format_ends_the_session_with_the_remedy(tmp_path: Path) -> None:
+    async def announce_opus(stream: trio.SocketStream) -> None:
+        websocket = await accept_by_hand(stream)
+        frame = {
+            "type": "conversation_initiation_metadata",
+            "conversation_initiation_metadata_event": {
+                "conversation_id": "conv_1",
+                "agent_output_audio_format": "opus_48000",
+                "user_input_audio_format": "pcm_16000",
+            },
+        }
+        await stream.send_all(websocket.send(TextMessage(json.dumps(frame))))
+        await trio.sleep_forever()
+
+    configuration = f'{MAIN}audio = "wav"\nwav.speaker = "{tmp_path}/out.wav"\nlimits.disconnect = 0.1\n'
+    async with (
+        serve_raw(announce_opus) as port,
+        hold(HANG_UP, base_url=f"http://127.0.0.1:{port}", configuration=configuration) as held,
+    ):
+        (ended,) = await held.wait_for(events.Ended)
+    assert ended.end.cause is Cause.CONTRACT_FAULT
+    assert "opus_48000" in ended.end.detail

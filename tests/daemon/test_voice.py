@@ -125,9 +125,8 @@ steps = [
         (interrupted,) = held.of_kind(events.SpeechInterrupted)
     assert interrupted.seconds > 2  # it had arrived faster than it can be spoken
     loud = find_loud(heard)
-    gaps = [(before, after) for before, after in pairwise(loud) if after - before > 0.2]
-    assert len(gaps) == 1
-    ((silent_from, silent_until),) = gaps
+    # The longest: a busy machine may leave a short one in the middle of speech.
+    silent_from, silent_until = max(pairwise(loud), key=lambda pair: pair[1] - pair[0])
     assert silent_until - silent_from > 0.7
     assert sum(1 for place in loud if place > silent_until - 0.01) * 0.02 == pytest.approx(6 / 15, abs=0.2)
 

@@ -15,6 +15,7 @@ from convaid.config import LimitsConfig
 from convaid.protocol.endings import Cause, SessionEnd
 from convaid.protocol.from_agent import (
     AgentResponse,
+    AgentToolRequest,
     Audio,
     ClientToolCall,
     Error,
@@ -336,3 +337,102 @@ async def test_audio_in_a_text_conversation_is_counted_and_dropped(autojump_cloc
         await held.platform.hear()
         assert held.session.side.counts["audio without a listener"] == 1
         assert held.session.side.counts["stale audio"] == 1
+
+
+async def test_a_link_that_takes_no_data_does_not_hold_up_the_stop(autojump_clock: trio.testing.MockClock) -> None:
+    async with talk() as held:
+        await held.platform.begin()
+        held.platform.link.takes_data = False
+        held.platform.say(Ping(1))
+        await trio.testing.wait_all_tasks_blocked()
+        asked_at = trio.current_time()
+        held.stop.set()
+        await held.over.wait()
+        assert trio.current_time() - asked_at < 2
+
+
+async def test_a_limit_that_falls_due_early_is_noticed_when_it_does(autojump_clock: trio.testing.MockClock) -> None:
+    async with talk(limits=LimitsConfig(answer=2)) as held:
+        await held.platform.begin()
+        held.session.say(UserMessage("hello?"))
+        asked_at = trio.current_time()
+        await held.over.wait()
+        assert trio.current_time() - asked_at == pytest.approx(2, abs=0.6)
+    assert held.end is not None
+    assert "owed an answer for 2 s" in held.end.detail
+
+
+async def test_a_user_who_speaks_while_our_tool_runs_changes_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    async def sleep(call: ClientToolCall) -> events.ToolAnswer:
+        await trio.sleep(100)
+        return await answer_ok(call)
+
+    async with talk(sleep, LimitsConfig(answer=20)) as held:
+        await held.platform.begin()
+        held.platform.say(ClientToolCall("slow", "call_1", {}, 2))
+        await trio.sleep(5)
+        held.platform.say(UserTranscript("are you there?", 3))
+        await trio.sleep(90)
+        assert held.end is None
+        await trio.sleep(30)
+        assert held.end is not None
+
+
+async def test_a_webhook_tool_of_the_agents_is_no_silence(autojump_clock: trio.testing.MockClock) -> None:
+    async with talk(limits=LimitsConfig(answer=20)) as held:
+        await held.platform.begin()
+        held.platform.say(UserTranscript("book it", 1))
+        held.platform.say(AgentToolRequest("book", "call_9", "webhook", 2))
+        await trio.sleep(200)
+        assert held.end is None
+
+
+async def test_a_call_that_arrives_with_the_stop_has_its_answer(autojump_clock: trio.testing.MockClock) -> None:
+    async with talk() as held:
+        await held.platform.begin()
+        held.platform.say(Ping(1))
+        await held.platform.hear()
+        held.platform.say(ClientToolCall("clock", "call_1", {}, 1))
+        held.stop.set()
+        answer = await held.platform.hear()
+        assert isinstance(answer, ClientToolResult)  # whether it was begun or not
+        await held.over.wait()
+
+
+async def test_a_call_that_arrives_when_the_last_words_are_said_is_not_begun(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    begun: list[str] = []
+
+    async def hang(call: ClientToolCall) -> events.ToolAnswer:
+        begun.append(call.tool_call_id)
+        with trio.CancelScope(shield=True):  # takes longer to give up than the last words last
+            await trio.sleep(3.3)
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with talk(hang) as held:
+        await held.platform.begin()
+        held.platform.say(ClientToolCall("hang", "call_1", {}, 1))
+        held.platform.say(Ping(1))
+        await held.platform.hear()
+        held.stop.set()
+        await trio.sleep(3.1)
+        held.platform.say(ClientToolCall("hang", "call_2", {}, 1))
+        answers = [await held.platform.hear(), await held.platform.hear()]
+        assert {answer.tool_call_id for answer in answers if isinstance(answer, ClientToolResult)} == {
+            "call_1",
+            "call_2",
+        }
+        await held.over.wait()
+    assert begun == ["call_1"]
+
+
+async def test_what_was_lost_on_the_way_is_counted(autojump_clock: trio.testing.MockClock) -> None:
+    async with talk() as held:
+        await held.platform.begin()
+        held.platform.say_raw("nonsense")
+        held.platform.say_raw('{"type":"news_from_the_future"}')
+        held.platform.say(Ping(1))
+        await held.platform.hear()
+        assert held.session.count_losses() == {"malformed frame": 1, "unknown type": 1}

@@ -9,6 +9,8 @@ from functools import partial
 
 import trio
 from trio_websocket import WebSocketConnection, WebSocketRequest, serve_websocket
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, Request
 
 Serve = Callable[[trio.SocketStream], Awaitable[None]]
 
@@ -55,3 +57,14 @@ async def serve_websockets(
         server = await nursery.start(partial(serve_websocket, accept, "127.0.0.1", 0, ssl_context=tls))
         yield server.port
         nursery.cancel_scope.cancel()
+
+
+async def accept_by_hand(stream: trio.SocketStream) -> WSConnection:
+    """Do the server's part of the handshake and return the protocol state, for servers that then misbehave."""
+    websocket = WSConnection(ConnectionType.SERVER)
+    while True:
+        websocket.receive_data(await stream.receive_some())
+        for event in websocket.events():
+            if isinstance(event, Request):
+                await stream.send_all(websocket.send(AcceptConnection()))
+                return websocket

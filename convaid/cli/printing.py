@@ -1,12 +1,21 @@
-"""Printing for people (tables) and for scripts (JSON)."""
+"""Printing for people and for scripts (JSON). What others have said cannot steer the terminal, and shows no secrets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
-__all__ = ["print_json", "print_table"]
+from convaid.config.secrets import mask_text
+from convaid.wording import escape_controls
+
+__all__ = ["print_json", "print_line", "print_table"]
+
+
+def print_line(text: str, **style: Any) -> None:
+    """Print one line; control characters are escaped, secrets masked. ``style`` is click's."""
+    click.secho(escape_controls(mask_text(text)), **style)
 
 
 def print_json(value: object) -> None:
