@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import signal
+from collections import deque
 from collections.abc import Callable
 
 import trio
@@ -62,24 +63,28 @@ async def run_daemon(
         await services.start(watch_signals, daemon, services.cancel_scope)
         services.start_soon(bound_stop, daemon, conversations_scope, services.cancel_scope, grace)
         async with open_tool_calls(plugins, configuration.tools) as tool_calls:
-            publish = functools.partial(publish_event, (observe, tool_calls.observe))
-            with conversations_scope:
-                async with trio.open_nursery() as conversations:
-                    for name, settings in configuration.conversations.items():
-                        conversation = Conversation(
-                            name,
-                            settings,
-                            configuration.platform.rest_url,
-                            api_key,
-                            tool_calls.call,
-                            publish,
-                            find_sound(settings),
-                            daemon.stop,
-                            grace * TOOLS_SHARE,
-                        )
-                        daemon.conversations[name] = conversation
-                        conversations.start_soon(keep, daemon, conversation, name=f"conversation {name}")
-                    task_status.started(daemon)
+            announcer = Announcer((observe, tool_calls.observe))
+            services.start_soon(announcer.run)
+            try:
+                with conversations_scope:
+                    async with trio.open_nursery() as conversations:
+                        for name, settings in configuration.conversations.items():
+                            conversation = Conversation(
+                                name,
+                                settings,
+                                configuration.platform.rest_url,
+                                api_key,
+                                tool_calls.call,
+                                announcer.publish,
+                                find_sound(settings),
+                                daemon.stop,
+                                grace * TOOLS_SHARE,
+                            )
+                            daemon.conversations[name] = conversation
+                            conversations.start_soon(keep, daemon, conversation, name=f"conversation {name}")
+                        task_status.started(daemon)
+            finally:
+                announcer.tell()
         services.cancel_scope.cancel()
     return daemon
 
@@ -93,10 +98,34 @@ def find_sound(settings: ConversationConfig) -> OpenSound | None:
     return functools.partial(open_sound, settings.sound)
 
 
-def publish_event(observers: tuple[Callable[[events.Event], None], ...], event: events.Event) -> None:
-    """Tell every observer; they return at once and raise nothing."""
-    for observe in observers:
-        observe(event)
+class Announcer:
+    """Tells observers what happens, in order and in a task of its own: no answer waits for its log line."""
+
+    def __init__(self, observers: tuple[Callable[[events.Event], None], ...]) -> None:
+        """``observers`` return soon and raise nothing."""
+        self._observers = observers
+        self._untold: deque[events.Event] = deque()
+        self._told = trio.Event()
+
+    def publish(self, event: events.Event) -> None:
+        """Have the observers told, soon."""
+        self._untold.append(event)
+        self._told.set()
+
+    async def run(self) -> None:
+        """Tell the observers, until cancelled."""
+        while True:
+            await self._told.wait()
+            self._told = trio.Event()
+            await trio.lowlevel.checkpoint()  # whoever has something to send goes first
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell the observers what they have not been told."""
+        while self._untold:
+            event = self._untold.popleft()
+            for observe in self._observers:
+                observe(event)
 
 
 async def keep(daemon: Daemon, conversation: Conversation) -> None:

@@ -14,6 +14,8 @@ VALUE_LENGTH = 80  # characters of a value that a message shows
 
 def escape_controls(text: str) -> str:
     """Return the text with control characters written out: it cannot forge a line, or steer a terminal."""
+    if text.isprintable():  # nearly always, and much faster than looking for what is not there
+        return text
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
