@@ -35,10 +35,11 @@ class MaskingFormatter(logging.Formatter):
         values = {secret.reveal() for secret in secrets}
         # The longest first: one secret may be the beginning of another.
         known = sorted((value for value in values if len(value) >= SHORTEST_SECRET), key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, known)) or r"(?!)")
+        self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
     def format(self, record: logging.LogRecord) -> str:
-        return mask_text(self._known.sub(MASK, super().format(record)))
+        text = super().format(record)
+        return mask_text(self._known.sub(MASK, text) if self._known else text)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return escape_controls(super().formatMessage(record))  # what an agent says can stand in a message
