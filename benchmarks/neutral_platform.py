@@ -1,7 +1,7 @@
 """The platform that every contestant talks to: a bare WebSocket server on loopback that plays the agent's part.
 
 It favours nobody: `websockets` on asyncio, no compression, no pings of its own, nothing between a measurement and the
-socket. Whoever measures holds a `Conversation` and plays the agent through it; while it measures nothing else runs here.
+socket. Whoever measures holds a `Conversation` and plays the agent through it; nothing else runs here meanwhile.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Conversation:
         self._events = itertools.count(1)
         self.conversation_id = f"conv_{next(self._numbers)}"
         self.began = 0.0
-        """When (perf_counter) the contestant had handled the metadata, as its answer to a ping right behind it shows."""
+        """When (perf_counter) the metadata had been handled, as the answer to a ping right behind it shows."""
 
     async def begin(self) -> None:
         """Take the first frame, send the metadata, and wait until it has been handled."""
@@ -130,13 +130,14 @@ class Conversation:
         took: dict[object, float] = {}
 
         async def note_answers() -> None:
-            while True:
+            while not is_over or len(took) < len(sent):
                 frame = json.loads(await self._connection.recv())
                 key = frame.get("tool_call_id") or frame.get("event_id")
                 if key in sent:
                     took[key] = perf_counter() - sent[key]
 
         reader = asyncio.create_task(note_answers())
+        is_over = False
         start = perf_counter()
         pings, calls = [], []
         while perf_counter() < start + lasting:
@@ -149,9 +150,9 @@ class Conversation:
             sent[call_id] = perf_counter()
             await self._connection.send(frame)
             await asyncio.sleep(max(0.0, start + len(pings) * every - perf_counter()))
-        end = perf_counter() + patience
-        while len(took) < len(sent) and perf_counter() < end:
-            await asyncio.sleep(0.05)
+        is_over = True
+        await self.send({"type": "ping", "ping_event": {"event_id": 0, "ping_ms": None}})  # something to read, at least
+        await asyncio.wait([reader], timeout=patience)
         reader.cancel()
         return [took.get(key, patience) for key in pings], [took.get(key, patience) for key in calls]
 

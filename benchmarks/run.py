@@ -1,4 +1,4 @@
-"""Measure convaid and the official SDK side by side: `make bench`. README.md beside this file has method and figures."""
+"""Measure convaid and the official SDK side by side: `make bench`. README.md beside this has method and figures."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from enum import Enum
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Literal
 from attrs import define, field
 from neutral_platform import Conversation, Platform
 
-__all__ = ["SDKS", "STACKS", "Contestant", "Run", "Sound", "run_contestant"]
+__all__ = ["SDKS", "STACKS", "Contestant", "Run", "Sound", "run_contestant", "run_contestants"]
 
 HERE = Path(__file__).parent
 START_LIMIT = 60.0  # seconds for all conversations of a contestant to begin
@@ -27,7 +27,7 @@ PLUGINS = ("convaid_bench", "convaid_rude")
 CPU_CLOCK = 2  # CPUCLOCK_SCHED: the part of a Linux clock id that asks for a process's CPU time in nanoseconds
 
 Sound = Literal["none", "sink", "card"]
-"""none: a conversation in text; sink: speech is decoded and handed over, nobody listens; card: a sound card plays it."""
+"""none: a conversation in text; sink: speech is taken, and nobody listens; card: a sound card plays it."""
 
 
 class Contestant(Enum):
@@ -113,6 +113,17 @@ async def run_contestant(
             if process.returncode is None:
                 process.send_signal(signal.SIGKILL)
             await process.wait()
+
+
+@asynccontextmanager
+async def run_contestants(
+    contestants: Iterable[Contestant], platform: Platform, *, sound: Sound = "none"
+) -> AsyncIterator[list[Run]]:
+    """Start several contestants, in their order, with one conversation each."""
+    async with AsyncExitStack() as stack:
+        yield await asyncio.gather(
+            *(stack.enter_async_context(run_contestant(each, platform, sound=sound)) for each in contestants)
+        )
 
 
 def find_command(contestant: Contestant, base_url: str, agent_id: str, count: int, sound: Sound) -> list[str]:

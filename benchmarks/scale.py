@@ -14,10 +14,10 @@ class Scale:
     rounds: int = 5
     slow_rounds: int = 3
     """Of what takes seconds."""
-    calls: int = 400
+    calls: int = 300
     """One after the other, in one block."""
-    paced_calls: int = 40
-    flood: int = 2000
+    paced_calls: int = 25
+    flood: int = 1000
     parallel: int = 500
     speech: float = 120.0
     """Seconds of agent speech in one block."""
@@ -25,7 +25,7 @@ class Scale:
     """Seconds of speech in one frame, where it is interrupted."""
     settling: float = 1.0
     """Seconds after the connection, for what is loaded late."""
-    listening: float = 6.0
+    listening: float = 4.0
     """Seconds for which idle and speaking processes are watched."""
     crowd: int = 100
     work: float = 5.0

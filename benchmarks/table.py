@@ -42,9 +42,10 @@ class Row:
         theirs = [median(rounds[sdk]) for sdk in SDKS if rounds.get(sdk)]
         if not ours or not theirs:
             return "-"
-        if self.is_more_better:
-            return f"{median(ours) / max(theirs):.2f}"
-        return f"{min(theirs) / max(median(ours), 1e-9):.2f}"
+        better, worse = (median(ours), max(theirs)) if self.is_more_better else (min(theirs), median(ours))
+        return (
+            f"{better / worse:.2f}" if better > 0 and worse > 0 else "-"
+        )  # a difference of two may be nothing but noise
 
 
 class Latencies:
@@ -59,15 +60,16 @@ class Latencies:
         self._medians.setdefault(contestant, []).append(median(seconds))
         self._tails.setdefault(contestant, []).append(quantiles(seconds, n=100)[-1])
 
-    def find_median(self, contestant: Contestant) -> float:
-        return median(self._medians[contestant])
+    def get_rounds(self, contestant: Contestant) -> list[float]:
+        """The median of each round, in seconds."""
+        return self._medians[contestant]
 
-    def make_row(self, title: str, unit: float) -> Row:
-        """``unit`` is what one second is in the row's unit."""
+    def make_row(self, title: str, unit: float, *, has_tails: bool = True) -> Row:
+        """``unit`` is what one second is in the row's unit. ``has_tails``: a hundred calls in a block or more."""
         return Row(
             title,
             {key: [value * unit for value in values] for key, values in self._medians.items()},
-            {key: [value * unit for value in values] for key, values in self._tails.items()},
+            {key: [value * unit for value in values] for key, values in self._tails.items()} if has_tails else {},
         )
 
 

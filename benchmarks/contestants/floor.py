@@ -1,4 +1,4 @@
-"""The floor: what trio-websocket alone costs. Answers pings and tool calls at once, decodes speech, and does nothing else.
+"""The floor: what trio-websocket alone costs. Answers pings and tool calls at once, decodes speech, does nothing else.
 
 Arguments: the platform's base URL; the agent id; how many conversations. Buffers as convaid has them.
 """

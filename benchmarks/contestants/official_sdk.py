@@ -1,9 +1,9 @@
 """The official Python SDK as its documentation has it used: conversations with client tools, until SIGTERM.
 
 Arguments: sync, async or loop; the platform's base URL; the agent id; how many conversations; none, sink or card.
-"async" is `AsyncConversation` as it comes; "loop" gives its tools the conversation's own loop (``ClientTools(loop=…)``).
-"sink" takes agent speech and drops it, and is silent in chunks of the SDK's size; "card" is the SDK's own audio interface
-over the `pyaudio` of this folder.
+"async" is `AsyncConversation` as it comes; "loop" gives tools the conversation's own loop (``ClientTools(loop=…)``).
+"sink" takes agent speech and forgets it, and is silent in chunks of the SDK's size; "card" is the SDK's own audio
+interface over the `pyaudio` of this folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Stands in for PyAudio, so that the SDK's own audio interface runs unmodified: the card of this folder, a silent room."""
+"""Stands in for PyAudio, so that the SDK's own audio interface runs unmodified: a silent room, the card beside this."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from sound_card import SoundCard
 
 RATE = 16000
-paInt16 = 8  # noqa: N816  # its name there
-paContinue = 0  # noqa: N816
+paInt16 = 8
+paContinue = 0
 
 
 class Stream:

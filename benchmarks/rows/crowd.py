@@ -6,7 +6,7 @@ import asyncio
 from time import perf_counter
 
 from neutral_platform import Platform
-from running import STACKS, Contestant, Run, run_contestant
+from running import STACKS, Contestant, Run, run_contestant, run_contestants
 from scale import Scale
 from table import Row
 
@@ -22,10 +22,11 @@ async def measure_crowd(platform: Platform, scale: Scale) -> list[Row]:
     connecting: dict[Contestant, list[float]] = {}
     living: dict[Contestant, list[float]] = {}
     answering: dict[Contestant, list[float]] = {}
-    for contestant in (*STACKS, Contestant.FLOOR):
-        async with run_contestant(contestant, platform) as run:
-            await asyncio.sleep(scale.settling)
-            one, one_cpu = run.measure_memory(), run.measure_cpu()
+    contestants = (*STACKS, Contestant.FLOOR)
+    async with run_contestants(contestants, platform) as runs:
+        await asyncio.sleep(scale.settling)
+        single = [(run.measure_memory(), run.measure_cpu()) for run in runs]
+    for contestant, (one, one_cpu) in zip(contestants, single, strict=True):
         async with run_contestant(contestant, platform, count=scale.crowd) as run:
             await asyncio.sleep(scale.settling)
             more = scale.crowd - 1

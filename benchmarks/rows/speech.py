@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import struct
-from contextlib import AsyncExitStack
 from time import perf_counter
 
-from neutral_platform import Conversation, Platform
-from running import STACKS, Contestant, Run, run_contestant
+from neutral_platform import Platform
+from running import STACKS, Contestant, Run, run_contestants
 from scale import Scale
 from table import Row
 
@@ -19,7 +18,7 @@ RATE = 32000  # bytes per second of 16 bit mono at 16 kHz
 CHUNK = 0.25  # seconds of speech in a frame
 SPOKEN = 2.0  # seconds of speech that an interruption cuts off
 HEARD = 0.7  # seconds of it that are heard, at least
-TAKEN = 0.2  # seconds without sound after which it is silent
+QUIET = 0.2  # seconds without sound after which it is silent
 
 
 def make_speech(seconds: float, chunk: float) -> list[str]:
@@ -32,11 +31,7 @@ async def measure_speech(platform: Platform, scale: Scale) -> list[Row]:
     """CPU of a burst, from the first frame to the pong after the last; CPU of real time, microphone included."""
     bursts: dict[Contestant, list[float]] = {}
     steady: dict[Contestant, list[float]] = {}
-    async with AsyncExitStack() as stack:
-        runs = [
-            await stack.enter_async_context(run_contestant(contestant, platform, sound="sink"))
-            for contestant in (*STACKS, Contestant.FLOOR)
-        ]
+    async with run_contestants((*STACKS, Contestant.FLOOR), platform, sound="sink") as runs:
         await asyncio.sleep(scale.settling)
         speech = make_speech(scale.speech, CHUNK)
         for _ in range(scale.rounds):
@@ -70,10 +65,7 @@ async def watch_talk(run: Run, lasting: float) -> float:
 async def measure_interruptions(platform: Platform, scale: Scale) -> list[Row]:
     """From sending the interruption to the last speech that the sound card plays; spread over the length of a chunk."""
     rows = []
-    async with AsyncExitStack() as stack:
-        runs = [
-            await stack.enter_async_context(run_contestant(contestant, platform, sound="card")) for contestant in STACKS
-        ]
+    async with run_contestants(STACKS, platform, sound="card") as runs:
         for chunk in scale.chunks:
             rounds: dict[Contestant, list[float]] = {contestant: [] for contestant in STACKS}
             for number in range(scale.slow_rounds):
@@ -92,17 +84,12 @@ async def interrupt(run: Run, chunk: float, heard: float) -> float:
     await asyncio.sleep(heard)
     cut = perf_counter()
     await run.conversation.interrupt()
-    await asyncio.sleep(TAKEN)
-    while perf_counter() < read_record(run) + TAKEN:
-        await asyncio.sleep(TAKEN / 4)
-    await drain(run.conversation)
+    await asyncio.sleep(QUIET)
+    while (quiet := perf_counter() - read_record(run)) < QUIET:  # noqa: ASYNC110  # another process writes it
+        await asyncio.sleep(QUIET - quiet)
+    await run.conversation.ping()  # reads what has come meanwhile
     return max(0.0, read_record(run) - cut)
 
 
 def read_record(run: Run) -> float:
     return float(struct.unpack("d", run.record.read_bytes())[0])
-
-
-async def drain(conversation: Conversation) -> None:
-    """Let what has been sent be read: microphone audio up to now."""
-    await conversation.ping()

@@ -15,7 +15,7 @@ MEMORY_DELAY = 0.3  # seconds after the connection, for what is loaded late
 
 
 async def measure_start_up(platform: Platform, scale: Scale) -> list[Row]:
-    """Start each contestant anew in each round; one that is not counted fills the disk cache."""
+    """Start each contestant anew in each round; one round more, which is not counted, has Python compile everything."""
     contestants = (*STACKS, Contestant.FLOOR)
     seconds: dict[Contestant, list[float]] = {contestant: [] for contestant in contestants}
     memory: dict[Contestant, list[float]] = {contestant: [] for contestant in contestants}

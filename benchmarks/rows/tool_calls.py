@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from time import perf_counter
 
 from neutral_platform import Conversation, Platform
-from running import SDKS, Contestant, Run, run_contestant
+from running import SDKS, Contestant, Run, run_contestants
 from scale import Scale
 from table import Latencies, Row
 
@@ -23,8 +22,7 @@ SYNC, ASYNC = "do_nothing", "do_nothing_async"
 
 async def measure_tool_calls(platform: Platform, scale: Scale) -> list[Row]:
     """All contestants are connected all the time and take turns, a block of calls each."""
-    async with AsyncExitStack() as stack:
-        runs = [await stack.enter_async_context(run_contestant(contestant, platform)) for contestant in Contestant]
+    async with run_contestants(Contestant, platform) as runs:
         for run in runs:
             for tool in (SYNC, ASYNC):
                 await run.conversation.call_many(tool, scale.calls // 2, 1)
@@ -56,7 +54,23 @@ async def measure_single_calls(runs: list[Run], scale: Scale) -> list[Row]:
         pongs.make_row("protocol ping to pong, µs (p99)", 1e6),
         sync.make_row("sync no-op tool, one after the other, µs (p99)", 1e6),
         async_.make_row("async no-op tool, one after the other, µs (p99)", 1e6),
-        unknown.make_row("unknown tool: answered without a hop, µs (p99)", 1e6),
+        *explain_time(sync, async_, unknown),
+    ]
+
+
+def explain_time(sync: Latencies, async_: Latencies, unknown: Latencies) -> list[Row]:
+    """Where convaid's time goes: what the floor has too, what the session adds, what the wall around plugins adds."""
+    floor, session = sync.get_rounds(Contestant.FLOOR), unknown.get_rounds(Contestant.CONVAID)
+    thread, room = sync.get_rounds(Contestant.CONVAID), async_.get_rounds(Contestant.CONVAID)
+    parts = [
+        ("the wire and trio-websocket (the floor)", floor, [0.0] * len(floor)),
+        ("session, log, call machinery (a call of an unknown tool, less the floor)", session, floor),
+        ("hop into a worker thread and back (sync tool, less unknown tool)", thread, session),
+        ("hop into the plugin's room and back (async tool, less unknown tool)", room, session),
+    ]
+    return [
+        Row(f"of it: {title}, µs", {Contestant.CONVAID: [(a - b) * 1e6 for a, b in zip(whole, part, strict=True)]})
+        for title, whole, part in parts
     ]
 
 
@@ -73,7 +87,7 @@ async def measure_paced_calls(runs: list[Run], scale: Scale) -> list[Row]:
                 if tool == SYNC and run.contestant is Contestant.LOOP:
                     continue  # its sync tools run as those of AsyncConversation do
                 latencies.add(run.contestant, await call_steadily(run.conversation, tool, scale.paced_calls))
-        rows.append(latencies.make_row(f"{kind} no-op tool, one every 40 ms, µs (p99)", 1e6))
+        rows.append(latencies.make_row(f"{kind} no-op tool, one every 40 ms, µs", 1e6, has_tails=False))
     return rows
 
 
@@ -111,7 +125,7 @@ async def measure_floods(runs: list[Run], scale: Scale) -> list[Row]:
     for tool, kind in ((SYNC, "sync"), (ASYNC, "async")):
         rounds: dict[Contestant, list[float]] = {}
         lost: dict[Contestant, int] = {}
-        for number in range(scale.rounds):
+        for number in range(scale.slow_rounds):
             for run in take_turns(runs, number):
                 batch = await run.conversation.call_many(tool, scale.flood, IN_FLIGHT)
                 rounds.setdefault(run.contestant, []).append(batch.answered / batch.seconds)

@@ -1,0 +1,31 @@
+"""The benchmarks still run: a smoke run of the stages that use most of the daemon. Their figures mean nothing here."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.mark.timeout(180)  # it starts five programs that import a lot
+def test_smoke_run() -> None:
+    if importlib.util.find_spec("elevenlabs") is None:
+        reason = "the official Python SDK is not installed; this brings it: pip install 'convaid[strangers]'"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    readme = (BENCHMARKS / "README.md").read_text()
+    command = [sys.executable, str(BENCHMARKS / "run.py"), "--quick", "tool-calls", "speech"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 + 15  # the heading is two lines
+    for row in rows[2:]:
+        float(row.split("|")[2].split()[0])  # a figure; differences of two may be below 0 in so short a run
+    assert (BENCHMARKS / "README.md").read_text() == readme
