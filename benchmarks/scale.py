@@ -30,7 +30,7 @@ class Scale:
     crowd: int = 100
     work: float = 5.0
     """Seconds that a tool works while its daemon is stopped, and that a rude plugin blocks."""
-    patience: float = 15.0
+    patience: float = 12.0
     """Seconds for which a dead link is watched."""
 
 

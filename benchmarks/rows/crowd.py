@@ -6,7 +6,7 @@ import asyncio
 from time import perf_counter
 
 from neutral_platform import Platform
-from running import STACKS, Contestant, Run, run_contestant, run_contestants
+from running import STACKS, Contestant, Run, run_contestant
 from scale import Scale
 from table import Row
 
@@ -17,27 +17,22 @@ ANSWER_LIMIT = 15.0  # seconds for one call on each conversation
 
 
 async def measure_crowd(platform: Platform, scale: Scale) -> list[Row]:
-    """One process after the other; what a conversation costs is the difference to a process with a single one."""
+    """One process after the other; what a conversation takes is the difference to a process with a single one."""
     memory: dict[Contestant, list[float]] = {}
-    connecting: dict[Contestant, list[float]] = {}
     living: dict[Contestant, list[float]] = {}
     answering: dict[Contestant, list[float]] = {}
-    contestants = (*STACKS, Contestant.FLOOR)
-    async with run_contestants(contestants, platform) as runs:
-        await asyncio.sleep(scale.settling)
-        single = [(run.measure_memory(), run.measure_cpu()) for run in runs]
-    for contestant, (one, one_cpu) in zip(contestants, single, strict=True):
+    for contestant in (*STACKS, Contestant.FLOOR):
+        async with run_contestant(contestant, platform) as run:
+            await asyncio.sleep(scale.settling)
+            one = run.measure_memory()
         async with run_contestant(contestant, platform, count=scale.crowd) as run:
             await asyncio.sleep(scale.settling)
-            more = scale.crowd - 1
-            memory[contestant] = [(run.measure_memory() - one) * 1024 / more]
-            connecting[contestant] = [(run.measure_cpu() - one_cpu) * 1000 / more]
+            memory[contestant] = [(run.measure_memory() - one) * 1024 / (scale.crowd - 1)]
             living[contestant] = [await watch_life(run, scale.listening) * 1000 * 60 / scale.crowd]
             answering[contestant] = [await call_everybody(run) * 1000 for _ in range(scale.slow_rounds)]
     crowd = f"{scale.crowd} text conversations in one process"
     return [
         Row(f"{crowd}: memory for each, KB", memory),
-        Row(f"{crowd}: CPU to connect each, ms", connecting),
         Row(f"{crowd}: CPU of each, a ping every 2 s, ms per minute", living),
         Row(f"{crowd}: one sync call on each at once, ms to the last result", answering),
     ]

@@ -15,6 +15,7 @@ from table import Row
 __all__ = ["measure_trouble"]
 
 HEAD_START = 0.8  # seconds that a tool has worked when its process is asked to stop
+TOOL = "do_nothing_async"
 PROBE_INTERVAL = 0.02  # seconds between the pings and calls beside a plugin that blocks
 MARGIN = 3.0  # seconds for answers to come once the plugin blocks no more
 EXIT_LIMIT = 30.0  # seconds for a process to end
@@ -83,20 +84,27 @@ async def kill_link(platform: Platform, contestant: Contestant, patience: float)
 
 
 async def measure_blocking(platform: Platform, scale: Scale) -> list[Row]:
-    """The slowest pong and call of a hundred beside an async tool that blocks, both sent on a schedule."""
+    """Pongs and calls in calm, and then beside an async tool that blocks; sent on a schedule, answered or not."""
+    calm_pongs: dict[Contestant, list[float]] = {}
+    calm_calls: dict[Contestant, list[float]] = {}
     pongs: dict[Contestant, list[float]] = {}
     calls: dict[Contestant, list[float]] = {}
     for contestant in (Contestant.CONVAID, *SDKS):
         async with run_contestant(contestant, platform) as run:
-            await run.conversation.call_many("do_nothing_async", scale.calls // 2, 1)
-            await run.conversation.start_call("block", scale.work)
-            pings, others = await run.conversation.probe(
-                "do_nothing_async", PROBE_INTERVAL, scale.work, scale.work + MARGIN
-            )
-            pongs[contestant] = [quantiles(pings, n=100)[-1] * 1000]
-            calls[contestant] = [quantiles(others, n=100)[-1] * 1000]
-    while_blocked = f"beside an async tool that blocks for {scale.work:g} s"
+            await run.conversation.call_many(TOOL, scale.calls // 2, 1)
+            for pong_row, call_row, lasting in (
+                (calm_pongs, calm_calls, scale.work / 2),
+                (pongs, calls, scale.work),
+            ):
+                if pong_row is pongs:
+                    await run.conversation.start_call("block", scale.work)
+                seconds, others = await run.conversation.probe(TOOL, PROBE_INTERVAL, lasting, lasting + MARGIN)
+                pong_row[contestant] = [quantiles(seconds, n=100)[-1] * 1000]
+                call_row[contestant] = [quantiles(others, n=100)[-1] * 1000]
+    blocked = f"beside an async tool that blocks for {scale.work:g} s"
     return [
-        Row(f"{while_blocked}: pong, p99, ms", pongs),
-        Row(f"{while_blocked}: another plugin's async no-op tool, p99, ms", calls),
+        Row("nothing blocks: pong, p99, ms", calm_pongs),
+        Row(f"{blocked}: pong, p99, ms", pongs),
+        Row("nothing blocks: async no-op tool, p99, ms", calm_calls),
+        Row(f"{blocked}: another plugin's async no-op tool, p99, ms", calls),
     ]
