@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import platform as machine
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
@@ -52,6 +53,9 @@ def main() -> None:
 
 async def measure(stages: list[str], scale: Scale) -> str:
     """Run the stages and return what is to be printed."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # the contestants end with us
     begin = perf_counter()
     rows: list[Row] = []
     async with open_platform() as platform:

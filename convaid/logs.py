@@ -12,6 +12,7 @@ from convaid.wording import escape_controls
 __all__ = ["MaskingFormatter", "set_up_logging"]
 
 SHORTEST_SECRET = 6  # characters: masking a shorter one everywhere would hide ordinary words, and it protects nothing
+LONGEST_LINE = 4000  # characters: what others say can be long
 QUIET = ("httpx", "httpcore", "trio-websocket")  # they log each request or frame, some with its URL
 
 
@@ -42,4 +43,6 @@ class MaskingFormatter(logging.Formatter):
         return mask_text(self._known.sub(MASK, text) if self._known else text)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        return escape_controls(super().formatMessage(record))  # what an agent says can stand in a message
+        return escape_controls(
+            super().formatMessage(record)[:LONGEST_LINE]
+        )  # what an agent says can stand in a message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -34,7 +35,7 @@ async def fetch_signed_url(
     url: str,
     *,
     query: Mapping[str, str] | None = None,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
     time_limit: float,
 ) -> str:
     """GET a signed URL from an endpoint that answers with the URL as text or as JSON ``{"signed_url": ...}``.
@@ -48,13 +49,13 @@ async def fetch_signed_url(
         with trio.fail_after(time_limit):  # over everything: httpx limits each read, and a body may drip for ever
             async with (
                 httpx.AsyncClient(verify=load_trust_store(), timeout=None, trust_env=False) as http,
-                http.stream("GET", url, params=query, headers=headers) as response,
+                http.stream("GET", url, params=query, headers={"Accept-Encoding": "identity", **headers}) as response,
             ):
                 body = await read_bounded(response)
     except trio.TooSlowError:
         raise LinkError(f"{host} did not hand out a signed URL in {time_limit:g} s") from None
-    except httpx.HTTPError as error:
-        raise LinkError(f"cannot fetch a signed URL from {host}: {error or type(error).__name__}") from error
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # the last: host names that cannot be encoded
+        raise LinkError(f"cannot fetch a signed URL from {host}: {str(error) or type(error).__name__}") from error
     if response.status_code != httpx.codes.OK:
         raise LinkRefused(response.status_code, read_detail(body))
     signed_url = read_signed_url(body)
@@ -68,7 +69,7 @@ async def fetch_signed_url(
 async def read_bounded(response: httpx.Response) -> bytes:
     """Read a body and keep about `BODY_LIMIT` of it."""
     body = b""
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():  # as it came: a small body may unpack to a huge one
         if len(body) < BODY_LIMIT:
             body += chunk
     return body

@@ -13,7 +13,7 @@ from convaid import events
 from convaid.backoff import Backoff
 from convaid.config import ConversationConfig, Secret
 from convaid.errors import ConvaidError, LinkError, LinkRefused
-from convaid.protocol.endings import Cause, Retry, SessionEnd, classify_refusal, link_lost, stopped_by_user
+from convaid.protocol.endings import Cause, Retry, SessionEnd, classify_refusal, link_lost, own_fault, stopped_by_user
 from convaid.protocol.to_agent import UserMessage
 from convaid.rest import fetch_signed_url, mint_signed_url
 from convaid.session import CallTool, Session
@@ -129,6 +129,9 @@ async def connect_and_converse(conversation: Conversation) -> SessionEnd:
         return classify_refusal(refusal.status, refusal.detail)
     except LinkError as error:
         return link_lost(str(error))
+    except Exception as error:
+        log.error("%s: a fault of convaid's ended the session", conversation.name, exc_info=error)
+        return own_fault(type(error).__name__)
 
 
 async def find_url(conversation: Conversation) -> tuple[str, dict[str, str]]:

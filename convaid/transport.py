@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 import trio
 from attrs import frozen
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
-from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from convaid.errors import LinkError, LinkRefused
 from convaid.protocol.refusal import read_detail
@@ -31,6 +30,7 @@ SUBPROTOCOL = "convai"  # what the official JavaScript client offers
 MESSAGE_LIMIT = 16 * 2**20  # bytes of one message, as in the official SDKs; a larger one ends the link with 1009
 MESSAGE_QUEUE = 256  # messages between the socket and us; a full queue would hold up WebSocket pongs
 READ_SIZE = 256 * 2**10  # bytes of one read: four times the throughput of the library's 4 KiB
+PONG_LIMIT = 10.0  # seconds that a ping waits for its pong; by then the link has been given up, or was never quiet
 ABNORMAL = 1006  # close code of a connection that ended without a close frame (RFC 6455, 7.1.5)
 
 
@@ -78,6 +78,12 @@ def split_url(url: str) -> Address:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise LinkError(f"the platform's WebSocket URL cannot be read: {error}") from None
+    try:
+        (host or "").encode("idna")
+    except UnicodeError:
+        raise LinkError("the platform's WebSocket URL has a host name that cannot be one") from None
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        raise LinkError("the platform's WebSocket URL has characters that must be percent-encoded")
     if not host or parts.scheme not in ("ws", "wss"):
         raise LinkError(f"the platform's WebSocket URL must begin with wss://, not {parts.scheme or 'nothing'}://")
     is_tls = parts.scheme == "wss"
@@ -155,7 +161,7 @@ class Link:
         self._nursery.start_soon(self._ping, name="websocket ping")
 
     async def _ping(self) -> None:
-        with suppress(ConnectionClosed):
+        with suppress(ConnectionClosed), trio.move_on_after(PONG_LIMIT):
             await self._websocket.ping()
 
 
@@ -176,8 +182,8 @@ class Reader:
             await reader()
         except ConnectionRejected as refusal:
             self.refusal = refusal
-        except (WebSocketProtocolError, ConnectionClosed) as error:
-            log.debug("the WebSocket reader ended: %s", error)  # a ping after our close frame, say
+        except Exception as error:  # noqa: BLE001 - the libraries below raise what they like at what a peer sends
+            log.debug("the WebSocket reader ended: %r", error)  # a ping after our close frame, say
         finally:
             self._has_ended = True
             self._wait.cancel()
@@ -234,9 +240,16 @@ async def open_stream(address: Address, time_limit: float) -> trio.abc.Stream:
             stream = await trio.open_tcp_stream(address.host, address.port)
             return await start_tls(stream, address.host) if address.is_tls else stream
     except (OSError, trio.BrokenResourceError) as error:
-        raise LinkError(f"cannot connect to {address.netloc}: {error.__cause__ or error}") from error
+        raise LinkError(f"cannot connect to {address.netloc}: {describe_failure(error)}") from error
     except trio.TooSlowError:
         raise LinkError(f"cannot connect to {address.netloc}: no answer in {time_limit:g} s") from None
+
+
+def describe_failure(error: BaseException) -> str:
+    """What went wrong, from the innermost cause: the first of several attempts stands for all."""
+    while isinstance(cause := error.__cause__ or error, BaseExceptionGroup) or error.__cause__ is not None:
+        error = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause
+    return str(error) or type(error).__name__
 
 
 async def start_tls(stream: trio.SocketStream, host: str) -> trio.abc.Stream:

@@ -91,7 +91,7 @@ def tell_failure(error: BaseException) -> int:
     from convaid.config.secrets import mask_text
 
     if isinstance(error, ConfigurationError):
-        click.echo(str(error), err=True)
+        click.echo(mask_text(str(error)), err=True)
         return EXIT_CONFIGURATION
     if isinstance(error, ConvaidError | OSError):
         click.echo(mask_text(f"convaid: {error}"), err=True)

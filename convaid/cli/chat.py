@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ QUIET = 1.5  # seconds after which an agent that has spoken, and runs no tool, h
 PATIENCE = 60.0  # seconds that a script waits for an answer before it goes on
 GOODBYE = 5.0  # seconds for the agent of the demonstration to hang up
 HANG_UP = 0.3  # seconds for an agent that has just said goodbye to do the same
+RETRY = 0.1  # seconds between looks for a session that takes a line
 GREETING = 3.0  # seconds for the agent to speak first; it may wait for the user instead
 
 Lines = AsyncIterator[str]
@@ -167,12 +169,18 @@ async def converse(configuration: Configuration, plugins: Plugins, lines: Lines,
 
 async def say_lines(daemon: Daemon, name: str, turn: Turn, lines: Lines) -> None:
     """Say each line after the agent's answer to the one before; after the last, end the conversation."""
+    from convaid.supervisor import NotConnected
+
     await turn.wait_connected()
     await turn.wait_answered(GREETING)
     async for line in lines:
-        await turn.wait_connected()
-        turn.begin()
-        daemon.conversations[name].say(line)
+        while True:
+            await turn.wait_connected()
+            turn.begin()
+            with suppress(NotConnected):  # it is just ending: the next session will do
+                daemon.conversations[name].say(line)
+                break
+            await trio.sleep(RETRY)
         await turn.wait_answered(PATIENCE)
     await trio.sleep(HANG_UP)
     daemon.stop.set()

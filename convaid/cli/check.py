@@ -26,7 +26,7 @@ def check(path: Path | None, as_json: bool) -> int:
 
     try:
         # Strict here, and not where the daemon starts: there, a plugin that breaks takes its own tools down, no more.
-        configuration, loaded = load_setting(path, is_quiet=True, is_strict=True)
+        configuration, _ = load_setting(path, is_quiet=True, is_strict=True)
     except ConfigurationError as error:
         if not as_json:
             raise
@@ -37,7 +37,4 @@ def check(path: Path | None, as_json: bool) -> int:
         print_json({"configuration": configuration.masked(), "problems": []})
     else:
         click.echo(describe_configuration(configuration))
-    for plugin in loaded:
-        if plugin.status in ("broken", "refused"):
-            click.echo(f"plugin {plugin.name} is {plugin.status}: {plugin.reason}", err=True)
     return 0

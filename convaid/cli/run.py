@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +32,10 @@ def run(path: Path | None) -> int:
     import trio
 
     daemon = trio.run(run_with_platform, *load_setting(path))
-    return EXIT_FAILURE if daemon.was_hurried else 0
+    logging.shutdown()
+    sys.stdout.flush()
+    # Not by return: the interpreter would wait for every thread that a plugin has left behind.
+    os._exit(EXIT_FAILURE if daemon.was_hurried else 0)
 
 
 async def run_with_platform(configuration: Configuration, plugins: Plugins) -> Daemon:

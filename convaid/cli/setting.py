@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from convaid.plugins import Plugins
 
 __all__ = ["BUILT_IN", "config_option", "json_option", "load_setting", "open_platform"]
+
+log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,6 +77,9 @@ def load_setting(
     level = "warning" if is_quiet else configuration.log.level
     set_up_logging(level, [*configuration.secrets(), *secrets])
     plugins = load_plugins(configuration.plugins)
+    for plugin in plugins:
+        if plugin.status in ("broken", "refused"):
+            log.error("plugin %s is %s: %s", plugin.name, plugin.status, plugin.reason)
     problems += plugins.problems
     if is_strict:
         problems += find_stray_tables(plugins, configuration.tools.named)

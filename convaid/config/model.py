@@ -43,6 +43,8 @@ __all__ = [
     "WavConfig",
 ]
 
+SHORTEST_CHUNK = 0.01  # seconds: less is nothing but overhead
+SHORTEST_PING_INTERVAL = 0.1  # seconds, likewise
 LONGEST_CHUNK = 0.25  # seconds: the longest that an official SDK sends at once
 
 
@@ -131,8 +133,12 @@ class LimitsConfig:
                     f"must be longer than ping_interval ({self.ping_interval:g} s): pings are what breaks the silence",
                 )
             )
-        if self.chunk > LONGEST_CHUNK:
-            problems.append(Problem("chunk", f"must be at most {LONGEST_CHUNK} seconds, not {self.chunk:g}"))
+        if not SHORTEST_CHUNK <= self.chunk <= LONGEST_CHUNK:
+            words = f"must be between {SHORTEST_CHUNK} and {LONGEST_CHUNK} seconds, not {self.chunk:g}"
+            problems.append(Problem("chunk", words))
+        if self.ping_interval < SHORTEST_PING_INTERVAL:
+            words = f"must be at least {SHORTEST_PING_INTERVAL} seconds, not {self.ping_interval:g}"
+            problems.append(Problem("ping_interval", words))
         if problems:
             raise StructureError(problems)
 

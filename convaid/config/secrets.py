@@ -20,7 +20,7 @@ _SECRET_SHAPES = [
     (re.compile(r"\bsk_[A-Za-z0-9_-]{8,}"), f"sk_{MASK}"),  # the platform's API keys
     (re.compile(rf"""(xi-api-key{_IS})[^\s"',}}]+""", re.IGNORECASE), rf"\1{MASK}"),
     (re.compile(rf"""([?&](?:{_SECRET_PARAMETERS})=)[^\s"'&#<>]+""", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(r"""(\b[a-z][a-z0-9+.-]*://)[^\s"'/@]+@""", re.IGNORECASE), rf"\1{MASK}@"),
+    (re.compile(r"""(://)[^\s"'/@]{1,256}@""", re.IGNORECASE), rf"\1{MASK}@"),
     (
         re.compile(rf"""(\bauthorization{_IS}(?:bearer |basic )?)[^\s"',}}]+""", re.IGNORECASE),
         rf"\1{MASK}",

@@ -224,4 +224,5 @@ def _suggest(name: str, known: Iterable[str]) -> str:
 def _describe_failure(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+    words = "".join(traceback.format_exception_only(error)).strip()  # also where its own str() fails
+    return f"{words}{place}"

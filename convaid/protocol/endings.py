@@ -17,6 +17,7 @@ from convaid.protocol.verdicts import (
     NORMAL,
     NOT_BEGUN,
     ODD_FORMAT,
+    OWN_FAULT,
     REASONS,
     STATUSES,
     STOPPED,
@@ -35,6 +36,7 @@ __all__ = [
     "format_unknown",
     "limit_reached",
     "link_lost",
+    "own_fault",
     "sound_failed",
     "stopped_by_user",
 ]
@@ -101,6 +103,11 @@ def limit_reached(which: Literal["idle", "life"], seconds: float) -> SessionEnd:
     """A limit of the configuration's was reached; we hang up. ``which`` is its name there."""
     words = {"idle": "nobody said anything for", "life": "the conversation had lasted for"}
     return _conclude(LIMITS[which], None, f"{words[which]} {seconds:g} s")
+
+
+def own_fault(detail: str) -> SessionEnd:
+    """A fault of this program's; the log has its traceback."""
+    return _conclude(OWN_FAULT, None, detail)
 
 
 def sound_failed(detail: str) -> SessionEnd:

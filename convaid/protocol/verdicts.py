@@ -20,6 +20,7 @@ __all__ = [
     "NOT_BEGUN",
     "NO_SOUND",
     "ODD_FORMAT",
+    "OWN_FAULT",
     "REASONS",
     "STATUSES",
     "STOPPED",
@@ -43,6 +44,7 @@ class Cause(StrEnum):
     CRASH = "crash of the platform"
     LINK_LOST = "link lost"
     NO_SOUND = "no sound"
+    OWN_FAULT = "fault of convaid"
 
 
 class Retry(StrEnum):
@@ -271,6 +273,7 @@ NO_SOUND = Verdict(
     Retry.REPAIR,
     "Mend what this says, or the table [conversations.NAME.wav] or [conversations.NAME.command].",
 )
+OWN_FAULT = Verdict(Cause.OWN_FAULT, Retry.LATER, "Report it, with the traceback that the log has.")
 ODD_FORMAT = Verdict(
     Cause.CONTRACT_FAULT,
     Retry.REPAIR,
@@ -299,6 +302,7 @@ def write_verdicts() -> str:
         ("the connection fails or falls silent", LINK_LOST),
         ("microphone or speaker cannot be opened", NO_SOUND),
         ("the platform announces an unknown audio format", ODD_FORMAT),
+        ("convaid has a fault", OWN_FAULT),
         *((f"close {code}", verdict) for code, verdict in CLOSE_CODES.items()),
         ("close 1000 before it began", NOT_BEGUN),
         *((f"HTTP {status}", verdict) for status, verdict in STATUSES.items()),

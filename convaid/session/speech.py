@@ -56,7 +56,8 @@ class Speech:
 
         Raises ValueError where it is not base64.
         """
-        self.playback.put(pybase64.b64decode(audio.audio_base_64, validate=True))
+        samples = pybase64.b64decode(audio.audio_base_64, validate=True)
+        self.playback.put(samples[: len(samples) - len(samples) % self._output.frame_size])  # half a sample is noise
         return self.count_waiting()
 
     def count_waiting(self) -> float:

@@ -147,7 +147,7 @@ def test_all_mistakes_are_told_at_once() -> None:
             "limits.ping_interval = 9",
             "limits.link_silence: must be longer than ping_interval (9 s): pings are what breaks the silence",
         ),
-        ("limits.chunk = 1", "limits.chunk: must be at most 0.25 seconds, not 1"),
+        ("limits.chunk = 1", "limits.chunk: must be between 0.01 and 0.25 seconds, not 1"),
         ("limits.chunk = nan", "limits.chunk: must be longer than 0 seconds, not nan; inf stands for no limit"),
         (
             "dynamic_variables.system__time = 1",

@@ -13,8 +13,10 @@ import trio.testing
 from wsproto.events import TextMessage
 
 from convaid import ToolContext, events, tool
+from convaid.config import ConversationConfig
 from convaid.errors import ConfigurationError
 from convaid.protocol.endings import Cause, Retry
+from convaid.protocol.to_agent import ConversationInitiationClientData
 from convaid.supervisor import NotConnected
 
 from ..transport.servers import accept_by_hand, serve_raw
@@ -350,3 +352,23 @@ async def test_an_unknown_audio_format_ends_the_session_with_the_remedy(tmp_path
         (ended,) = await held.wait_for(events.Ended)
     assert ended.end.cause is Cause.CONTRACT_FAULT
     assert "opus_48000" in ended.end.detail
+
+
+async def test_a_fault_of_ours_ends_one_session_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    from convaid import supervisor
+
+    build = supervisor.build_initiation
+
+    def break_one(settings: ConversationConfig) -> ConversationInitiationClientData:
+        if settings.agent_id == "agent_broken":
+            raise ZeroDivisionError
+        return build(settings)
+
+    monkeypatch.setattr(supervisor, "build_initiation", break_one)
+    configuration = MAIN + '[conversations.broken]\nagent_id = "agent_broken"\n'
+    async with hold(HANG_UP, configuration=configuration) as held:
+        (retry,) = await held.wait_for(events.RetryPlanned)
+        while "main" not in held.daemon.endings:
+            await trio.sleep(0.01)
+    assert (retry.conversation, retry.end.cause) == ("broken", Cause.OWN_FAULT)
+    assert held.daemon.endings["main"].cause is Cause.ENDED_BY_AGENT

@@ -160,7 +160,7 @@ def test_a_disabled_plugin_is_not_imported(site: Site) -> None:
     [
         ("import nowhere_to_be_found", "ModuleNotFoundError: No module named 'nowhere_to_be_found' ("),
         ("raise SystemExit(3)", "SystemExit: 3 ("),
-        ("raise GeneratorExit", "GeneratorExit:  ("),
+        ("raise GeneratorExit", "GeneratorExit ("),
         ("class E(BaseException): pass\nraise E('odd')", "E: odd ("),
         ("def (", "SyntaxError: "),
         (

@@ -279,6 +279,10 @@ def test_a_url_is_taken_apart(url: str, address: Address) -> None:
         ("wss://", "must begin with wss://"),
         ("wss://host:port/", "cannot be read"),
         ("nonsense", "must begin with wss://"),
+        ("wss://a..b/", "host name that cannot be one"),
+        (f"wss://{'a' * 70}.com/", "host name that cannot be one"),
+        ("wss://host/a b", "percent-encoded"),
+        ("wss://host/é", "percent-encoded"),
     ],
 )
 def test_an_unfit_url_is_refused(url: str, complaint: str) -> None:
@@ -289,3 +293,29 @@ def test_an_unfit_url_is_refused(url: str, complaint: str) -> None:
 def test_an_address_does_not_show_its_secret() -> None:
     address = split_url("wss://api.elevenlabs.io/v1/convai/conversation?conversation_signature=s3cret")
     assert "s3cret" not in repr(address)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<html>captive portal</html>\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: \xff\r\nSec-WebSocket-Accept: wrong\r\n\r\n",
+        b"HTTP/1.1 999 What\r\n\r\n",
+        b"\x00\x01\x02\r\n\r\n",
+    ],
+)
+async def test_whatever_answers_the_handshake_is_at_worst_a_link_error(answer: bytes) -> None:
+    async def answer_oddly(stream: trio.SocketStream) -> None:
+        try:
+            await stream.receive_some()
+            await stream.send_all(answer)
+            await stream.receive_some()
+        except trio.BrokenResourceError:
+            pass
+
+    with trio.fail_after(LIMIT):
+        async with serve_raw(answer_oddly) as port:
+            with pytest.raises(LinkError):
+                async with open_link(f"ws://127.0.0.1:{port}/", handshake=1):
+                    pass
