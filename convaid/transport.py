@@ -173,6 +173,7 @@ class Reader:
         self._has_ended = False
         self._wait = trio.CancelScope()
         self.refusal: ConnectionRejected | None = None
+        self.failure: Exception | None = None
 
     def start_soon(self, reader: Callable[[], Awaitable[None]]) -> None:
         self._nursery.start_soon(self._read, reader, name="websocket reader")
@@ -183,6 +184,7 @@ class Reader:
         except ConnectionRejected as refusal:
             self.refusal = refusal
         except Exception as error:  # noqa: BLE001 - the libraries below raise what they like at what a peer sends
+            self.failure = error
             log.debug("the WebSocket reader ended: %r", error)  # a ping after our close frame, say
         finally:
             self._has_ended = True
@@ -284,4 +286,6 @@ async def shake_hands(
         raise LinkRefused(reader.refusal.status_code, read_detail(bytes(reader.refusal.body or b"")))
     if trio.current_time() >= give_up_at:
         raise LinkError(f"{address.netloc} did not answer the WebSocket handshake in {time_limit:g} s")
+    if reader.failure is not None:
+        raise LinkError(f"{address.netloc} did not answer the handshake as a WebSocket does: {reader.failure!r:.200}")
     raise LinkError(f"{address.netloc} hung up during the WebSocket handshake")

@@ -29,8 +29,11 @@ from convaid.protocol.verdicts import (
     ERROR_TYPES,
     LIMITS,
     LINK_LOST,
+    NO_SOUND,
     NORMAL,
     NOT_BEGUN,
+    ODD_FORMAT,
+    OWN_FAULT,
     REASONS,
     STATUSES,
     STOPPED,
@@ -42,7 +45,10 @@ README = Path(__file__).parents[2] / "README.md"
 VERDICTS: set[Verdict] = {
     AGENT_SILENT,
     LINK_LOST,
+    NO_SOUND,
     NOT_BEGUN,
+    ODD_FORMAT,
+    OWN_FAULT,
     STOPPED,
     *(verdict for table in (CLOSE_CODES, ERROR_TYPES, LIMITS, REASONS, STATUSES) for verdict in table.values()),
 }
@@ -190,8 +196,11 @@ def find_table(path: str) -> Any:
 
 def test_refusals_and_contract_faults_are_not_retried_in_a_loop() -> None:
     for verdict in VERDICTS - {NOT_BEGUN, CLOSE_CODES[1009]}:
-        if verdict.cause in (Cause.REFUSED, Cause.CONTRACT_FAULT):
-            assert verdict.retry is Retry.REPAIR
+        # Beside them two of our own: a device that is missing, and a conversation in which nobody speaks.
+        needs_somebody = verdict in (NO_SOUND, ERROR_TYPES["transport_receive_timeout"])
+        assert (verdict.retry is Retry.REPAIR) == (
+            verdict.cause in (Cause.REFUSED, Cause.CONTRACT_FAULT) or needs_somebody
+        )
 
 
 def test_the_readme_has_the_table_of_endings() -> None:
