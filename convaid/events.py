@@ -15,6 +15,7 @@ from convaid.protocol.from_agent import ClientToolCall, FromAgent
 from convaid.protocol.to_agent import ToAgent
 
 __all__ = [
+    "ApprovalRequest",
     "Connected",
     "Connecting",
     "Ended",
@@ -29,9 +30,32 @@ __all__ = [
     "ToolCallStarted",
 ]
 
-Outcome = Literal["ok", "error", "time-out", "unknown", "invalid", "stopped", "overloaded"]
+Outcome = Literal[
+    "ok",
+    "error",
+    "time-out",
+    "unknown",
+    "invalid",
+    "stopped",
+    "overloaded",
+    "denied",
+    "repeated",
+    "deferred",
+    "dry run",
+]
 """How a tool call ended: with a result; the tool raised; its time ran out; no such tool; wrong arguments; shutdown or
-interruption by us; too many calls at once."""
+interruption by us; too many calls at once; not permitted; the same call has been run before; answered while the tool
+goes on; answered without running the tool."""
+
+
+@frozen
+class ApprovalRequest:
+    """A tool call that waits for somebody to allow or deny it. ``deadline`` is on the clock of ``time.monotonic()``."""
+
+    conversation: str
+    conversation_id: str
+    call: ClientToolCall
+    deadline: float
 
 
 @frozen

@@ -115,7 +115,9 @@ class ToolCalls:
         if room is not None and room.failure:
             return "error", f'The tool "{call.tool_name}" is out of service. Do not call it again in this conversation.'
         state = room.state if room is not None else None
-        run = Run(offer, call, conversation, conversation_id, state, time.monotonic() + offer.time_limit)
+        deadline = time.monotonic() + offer.time_limit
+        outside = trio.lowlevel.current_trio_token()
+        run = Run(offer, call, conversation, conversation_id, state, deadline, outside)
         with trio.move_on_after(offer.time_limit):
             await _take_place(offer.places)
             try:
@@ -148,6 +150,7 @@ class ToolCalls:
 
         def stop_waiting(_: object) -> trio.lowlevel.Abort:
             run.waiting = None
+            run.is_given_up = True
             return trio.lowlevel.Abort.SUCCEEDED
 
         try:

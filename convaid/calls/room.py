@@ -187,7 +187,7 @@ class Room:
             self._life.cancel()
 
     def _begin(self, run: Run) -> None:
-        if self._nursery is None or run.waiting is None:
+        if self._nursery is None or run.is_given_up:
             # Closing, or given up while the loop was blocked: too late for the tool to do anything.
             self._tell(self._finish, run, Value(describe_stop(run)))
         else:

@@ -62,8 +62,12 @@ class Run:
     """What the plugin's lifespan yielded."""
     deadline: float
     """On the clock of ``time.monotonic()``."""
+    outside: trio.lowlevel.TrioToken
+    """The conversations' loop."""
     waiting: trio.lowlevel.Task | None = field(default=None, init=False)
     """None before the run has begun, and once nobody waits for it any more."""
+    is_given_up: bool = field(default=False, init=False)
+    """Nobody wants its result any more: what has not begun yet need not begin."""
     has_begun: bool = field(default=False, init=False)
     is_over: bool = field(default=False, init=False)
     thread: int | None = field(default=None, init=False)
@@ -86,6 +90,17 @@ class Run:
             trio.lowlevel.reschedule(self.waiting, result)
         else:
             logger.debug('the tool "%s", which had been given up, has ended', self.offer.tool.name)
+
+    def defer(self, text: str) -> None:
+        """Answer the agent with ``text`` while the run goes on; belongs to the conversations' loop."""
+        if self.waiting is not None and not self.is_over:
+            trio.lowlevel.reschedule(self.waiting, outcome.Value(("deferred", cut_text(text, self.offer.result_size))))
+            self.waiting = None
+
+    def ask_to_defer(self, text: str) -> None:
+        """`ToolContext.defer`, in the tool's thread; returns at once."""
+        with suppress(trio.RunFinishedError):
+            self.outside.run_sync_soon(self.defer, str(text))
 
     def locate(self) -> str:
         """Return where the tool's code is right now, as seen from another thread."""
@@ -132,6 +147,7 @@ def _read_arguments(run: Run) -> dict[str, Any]:
             state=run.state,
             deadline=run.deadline,
             log=run.offer.log,
+            defer=run.ask_to_defer,
         )
     return arguments
 

@@ -1,4 +1,4 @@
-"""What a plugin may offer: four hooks, each optional (floor 4). `convaid.hookimpl` functions are held against these.
+"""What a plugin may offer: hooks, each optional (floor 4). `convaid.hookimpl` functions are held against these.
 
 A hook may leave out arguments that it does not need. It stands in the module (or on the object) that the plugin's entry
 point in the group ``convaid`` names.
@@ -7,14 +7,17 @@ point in the group ``convaid`` names.
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Literal
 
 import pluggy
 
-from convaid.events import Event
+from convaid.events import ApprovalRequest, Event
 from convaid.plugins.tool import Tool
 
-__all__ = ["PROJECT", "hookimpl"]
+__all__ = ["PROJECT", "Loop", "hookimpl"]
+
+Loop = Literal["trio", "asyncio"]
+"""What runs a plugin's async code."""
 
 PROJECT = "convaid"  # pluggy's name for our hooks, and the group of the entry points
 
@@ -23,8 +26,12 @@ _hookspec = pluggy.HookspecMarker(PROJECT)
 
 
 @_hookspec(firstresult=True)
-def convaid_tools() -> list[Tool]:  # type: ignore[empty-body]  # specifications have no bodies
-    """Return the tools, each a function decorated with `convaid.tool`. Called once, before there is a conversation."""
+def convaid_tools(settings: Any) -> list[Tool]:  # type: ignore[empty-body]  # specifications have no bodies
+    """Return the tools: functions decorated with `convaid.tool`, or made by `convaid.declare_tool`.
+
+    Called once, before there is a conversation. ``settings`` is the instance of `convaid_settings`'s class, None
+    without one: a plugin's tools may depend on it.
+    """
 
 
 @_hookspec(firstresult=True)
@@ -36,13 +43,19 @@ def convaid_settings() -> type:  # type: ignore[empty-body]
 
 
 @_hookspec(firstresult=True)
+def convaid_loop() -> Loop:  # type: ignore[empty-body]
+    """Return "asyncio" where the plugin's async tools, its lifespan and its observer need asyncio; else "trio" runs
+    them."""
+
+
+@_hookspec(firstresult=True)
 def convaid_lifespan(settings: Any) -> AbstractAsyncContextManager[Any]:  # type: ignore[empty-body]
     """Return an async context manager that is open while the daemon runs; what it yields is ``ToolContext.state``.
 
     It is entered before the first conversation and left after the last, each within a time limit, in the plugin's own
-    thread under trio: whatever the plugin opens there, its async tools may use. ``settings`` is the instance of
-    `convaid_settings`'s class, None without one. A lifespan that raises takes the plugin's tools out of service, and
-    nothing else.
+    thread, on the plugin's own loop: whatever the plugin opens there, its async tools may use. ``settings`` is the
+    instance of `convaid_settings`'s class, None without one. A lifespan that raises takes the plugin's tools out of
+    service, and nothing else.
     """
 
 
@@ -52,4 +65,14 @@ def convaid_observe(event: Event) -> Any:
 
     Runs in the plugin's own thread, one event at a time. What it raises is logged and otherwise ignored. An observer
     that is slow loses events, and the log says how many.
+    """
+
+
+@_hookspec(firstresult=True)
+def convaid_approve(request: ApprovalRequest) -> Any:
+    """Decide on a tool call whose ``permission`` is "ask": True allows it, False denies it, None leaves it to others.
+
+    May be async, and take its time until ``request.deadline``. Runs in the plugin's own thread. The first plugin that
+    says True or False decides; what raises, or says something else, has not decided; a call that nobody allows in time
+    is denied.
     """

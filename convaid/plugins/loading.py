@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import EntryPoint
 from importlib.metadata import entry_points as find_entry_points
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import attrs
 import pluggy
-from attrs import frozen
+from attrs import field, frozen
 
 from convaid.errors import Problem, StructureError
-from convaid.events import Event
+from convaid.events import ApprovalRequest, Event
 from convaid.plugins import hookspecs
 from convaid.plugins.tool import Tool
 from convaid.structuring import nearest, structure
@@ -55,6 +55,10 @@ class Plugin:
     settings: Any = None
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
     observe: Callable[[Event], Any] | None = None
+    approve: Callable[[ApprovalRequest], Any] | None = None
+    loop: hookspecs.Loop = "trio"
+    table: Mapping[str, Any] = field(factory=dict, repr=False)
+    """Its table in the configuration, as it stands there: a process of the plugin's makes the settings from it anew."""
     import_seconds: float = 0.0
 
     def __str__(self) -> str:
@@ -192,7 +196,10 @@ def _ask(plugin: Plugin, manager: pluggy.PluginManager, table: Mapping[str, Any]
     settings: Any = structure(table, settings_class or _NoSettings, f"plugins.{plugin.name}")
     if settings_class is None:
         settings = None
-    tools = tuple(hook.convaid_tools() or ())
+    loop: Any = hook.convaid_loop() or "trio"
+    if loop not in get_args(hookspecs.Loop):
+        raise _Unusable(f'convaid_loop returned {loop!r}; it is "trio" or "asyncio"')
+    tools = tuple(hook.convaid_tools(settings=settings) or ())
     for tool in tools:
         if not isinstance(tool, Tool):
             raise _Unusable(f"convaid_tools returned {tool!r}, which is not decorated with @tool")
@@ -204,6 +211,9 @@ def _ask(plugin: Plugin, manager: pluggy.PluginManager, table: Mapping[str, Any]
         settings=settings,
         lifespan=(lambda: hook.convaid_lifespan(settings=settings)) if hook.convaid_lifespan.get_hookimpls() else None,
         observe=(lambda event: hook.convaid_observe(event=event)) if hook.convaid_observe.get_hookimpls() else None,
+        approve=(lambda asked: hook.convaid_approve(request=asked)) if hook.convaid_approve.get_hookimpls() else None,
+        loop=loop,
+        table=table,
     )
 
 

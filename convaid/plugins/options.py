@@ -19,6 +19,7 @@ __all__ = [
     "Assignment",
     "PlatformSettings",
     "ToolOptions",
+    "find_place",
     "find_response_timeout",
     "read_options",
 ]
@@ -78,6 +79,8 @@ class ToolOptions(PlatformSettings, total=False):
     """Seconds until a call counts as failed; else as configured for all tools."""
     parallel: int | None
     """How many calls may run at once; else as configured for all tools."""
+    runs: Literal["room", "thread", "process"] | None
+    """Where: an ``async def`` in its plugin's room, a ``def`` in a thread, either in a process of its own."""
 
 
 def read_options(options: Mapping[str, Any], returns_something: bool) -> tuple[ToolOptions, PlatformSettings]:
@@ -92,6 +95,7 @@ def read_options(options: Mapping[str, Any], returns_something: bool) -> tuple[T
         "description": None,
         "time_limit": None,
         "parallel": None,
+        "runs": None,
         "expects_response": True,
         "execution_mode": "immediate",
         "interruption_mode": "allow",
@@ -118,6 +122,17 @@ def read_options(options: Mapping[str, Any], returns_something: bool) -> tuple[T
         raise ShapeError('has a tool_call_sound_behavior, but no sound: add tool_call_sound="typing", say')
     settings = {key: value for key, value in read.items() if key in PlatformSettings.__annotations__}
     return read, cast(PlatformSettings, settings)
+
+
+def find_place(
+    runs: Literal["room", "thread", "process"] | None, *, is_async: bool
+) -> Literal["room", "thread", "process"]:
+    """Return where a tool runs that asks for ``runs``. Raises ShapeError where its kind of function cannot."""
+    if runs == "room" and not is_async:
+        raise ShapeError('is a def and has runs="room", which is for an async def: remove it, or write async def')
+    if runs == "thread" and is_async:
+        raise ShapeError('is an async def and has runs="thread", which is for a def: remove it, or write def')
+    return runs or ("room" if is_async else "thread")
 
 
 def find_response_timeout(time_limit: float) -> int:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from logging import Logger
 from types import NoneType
-from typing import Any, NoReturn, NotRequired, TypedDict, Unpack, get_type_hints, overload
+from typing import Any, Literal, NoReturn, NotRequired, TypedDict, Unpack, get_type_hints, overload
 
 from attrs import define, frozen
 
@@ -21,6 +21,7 @@ from convaid.errors import ToolDefinitionError
 from convaid.plugins.options import (
     PlatformSettings,
     ToolOptions,
+    find_place,
     find_response_timeout,
     read_options,
 )
@@ -49,6 +50,10 @@ class ToolContext:
     """When the agent is told that the tool took too long, on the clock of ``time.monotonic()``."""
     log: Logger
     """Writes to the daemon's log under the plugin's name."""
+    defer: Callable[[str], None]
+    """Answer the agent now, in these words, and go on: ``context.defer("I am looking; this takes a minute.")``. What the
+    tool returns later reaches the agent as a contextual update. Once per call; later ones, and any after the agent has
+    its answer, have no effect."""
 
     def count_seconds_left(self) -> float:
         """Return the seconds until the deadline; negative when it has passed."""
@@ -69,6 +74,8 @@ class Tool:
     """Seconds until a call counts as failed; None: as configured for all tools."""
     parallel: int | None
     """How many calls may run at once; None: as configured for all tools."""
+    runs: Literal["room", "thread", "process"]
+    """Where its author would have it run; the configuration may say otherwise."""
     platform_settings: PlatformSettings
     """All of them, defaults included."""
     context_parameter: str | None
@@ -161,6 +168,7 @@ def _make_tool(function: Callable[..., Any], options: ToolOptions) -> Tool:
             is_async=inspect.iscoroutinefunction(function),
             time_limit=read["time_limit"],
             parallel=read["parallel"],
+            runs=find_place(read["runs"], is_async=inspect.iscoroutinefunction(function)),
             platform_settings=settings,
             context_parameter=context_parameter,
             arguments_shape=_make_arguments_shape(name, hints, optional),
