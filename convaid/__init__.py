@@ -1,8 +1,8 @@
 """convaid holds conversations with ElevenLabs agents and runs the client tools that they call.
 
-What a plugin needs is here: `tool`, `hookimpl`, `Tool`, `ToolContext`, `ToolError`, and for parameters `Range`,
-`Length`, `Pattern`. They are imported when they are first asked for, so that ``import convaid`` costs nothing where
-they are not.
+What a plugin needs is here: `tool`, `declare_tool`, `hookimpl`, `Tool`, `ToolContext`, `ToolError`, and for parameters
+`Range`, `Length`, `Pattern`. They are imported when they are first asked for, so that ``import convaid`` costs nothing
+where they are not.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convaid.constraints import Length, Pattern, Range
     from convaid.errors import ToolError
+    from convaid.plugins.declared import declare_tool
     from convaid.plugins.hookspecs import hookimpl
     from convaid.plugins.tool import Tool, ToolContext, tool
 
 __version__ = "0.1.0"
 
-__all__ = ["Length", "Pattern", "Range", "Tool", "ToolContext", "ToolError", "hookimpl", "tool"]
+__all__ = ["Length", "Pattern", "Range", "Tool", "ToolContext", "ToolError", "declare_tool", "hookimpl", "tool"]
 
 _HOMES = {
     "Length": "convaid.constraints",
@@ -27,6 +28,7 @@ _HOMES = {
     "Tool": "convaid.plugins.tool",
     "ToolContext": "convaid.plugins.tool",
     "ToolError": "convaid.errors",
+    "declare_tool": "convaid.plugins.declared",
     "hookimpl": "convaid.plugins.hookspecs",
     "tool": "convaid.plugins.tool",
 }

@@ -7,18 +7,25 @@ import logging
 import os
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 import trio
 from attrs import define, field
 
 from convaid import events
-from convaid.calls import open_tool_calls
-from convaid.config import Configuration, ConversationConfig, require_api_key
+from convaid.calls import note_told, open_tool_calls
+from convaid.config import Configuration, ConversationConfig, ToolsConfig, require_api_key
+from convaid.errors import ConfigurationError, JournalError, Problem
 from convaid.plugins import Plugins
 from convaid.protocol.endings import SessionEnd
+from convaid.session.late import LateResult
 from convaid.session.speech import OpenSound
 from convaid.supervisor import Conversation, keep_conversing
+
+if TYPE_CHECKING:
+    from convaid.journal import Journal
 
 __all__ = ["Daemon", "run_daemon"]
 
@@ -40,6 +47,11 @@ class Daemon:
     was_hurried: bool = False
     """A second signal came: the end was at once, not clean."""
 
+    def deliver_late_result(self, name: str, result: LateResult) -> None:
+        """Have the agent of a conversation told, now or when there is one again."""
+        if name in self.conversations:
+            self.conversations[name].late_results.put(result)
+
 
 async def run_daemon(
     configuration: Configuration,
@@ -47,46 +59,80 @@ async def run_daemon(
     *,
     observe: Callable[[events.Event], None],
     daemon: Daemon | None = None,
+    is_dry: bool = False,
     task_status: trio.TaskStatus[Daemon] = trio.TASK_STATUS_IGNORED,
 ) -> Daemon:
     """Keep all conversations going until every one is over or ``stop`` is set, or SIGINT or SIGTERM arrives.
 
     Ready (``task_status``) when plugins are up and conversations begin; the network need not be there. ``observe`` is
-    told every event, at once and on this loop. From the request to stop, everything ends within ``stop_grace`` seconds;
-    a second signal ends it at once. Raises `ConfigurationError` before anything starts.
+    told every event, at once and on this loop. ``is_dry``: tools are not run, but answered with their ``mock``. From
+    the request to stop, everything ends within ``stop_grace`` seconds; a second signal ends it at once. Raises
+    `ConfigurationError` before anything starts.
     """
     daemon = daemon or Daemon()
     api_key = require_api_key(configuration, os.environ)
     grace = configuration.daemon.stop_grace
-    async with trio.open_nursery() as services:
-        conversations_scope = trio.CancelScope()
-        await services.start(watch_signals, daemon, services.cancel_scope)
-        services.start_soon(bound_stop, daemon, conversations_scope, services.cancel_scope, grace)
-        async with open_tool_calls(plugins, configuration.tools) as tool_calls:
-            announcer = Announcer((observe, tool_calls.observe))
-            services.start_soon(announcer.run)
-            try:
-                with conversations_scope:
-                    async with trio.open_nursery() as conversations:
-                        for name, settings in configuration.conversations.items():
-                            conversation = Conversation(
-                                name,
-                                settings,
-                                configuration.platform.rest_url,
-                                api_key,
-                                tool_calls.call,
-                                announcer.publish,
-                                find_sound(settings),
-                                daemon.stop,
-                                grace * TOOLS_SHARE,
-                            )
-                            daemon.conversations[name] = conversation
-                            conversations.start_soon(keep, daemon, conversation, name=f"conversation {name}")
-                        task_status.started(daemon)
-            finally:
-                announcer.tell()
-        services.cancel_scope.cancel()
+    with nullcontext() if is_dry else open_journal_of(configuration.tools) as journal:
+        async with trio.open_nursery() as services:
+            conversations_scope = trio.CancelScope()
+            await services.start(watch_signals, daemon, services.cancel_scope)
+            services.start_soon(bound_stop, daemon, conversations_scope, services.cancel_scope, grace)
+            async with open_tool_calls(
+                plugins, configuration.tools, journal=journal, deliver=daemon.deliver_late_result, is_dry=is_dry
+            ) as tool_calls:
+                announcer = Announcer((observe, tool_calls.observe))
+                services.start_soon(announcer.run)
+                try:
+                    with conversations_scope:
+                        async with trio.open_nursery() as conversations:
+                            for name, settings in configuration.conversations.items():
+                                conversation = Conversation(
+                                    name,
+                                    settings,
+                                    configuration.platform.rest_url,
+                                    api_key,
+                                    tool_calls,
+                                    announcer.publish,
+                                    find_sound(settings),
+                                    daemon.stop,
+                                    grace * TOOLS_SHARE,
+                                )
+                                daemon.conversations[name] = conversation
+                                if journal is not None:
+                                    deliver_earlier_results(conversation, journal)
+                                conversations.start_soon(keep, daemon, conversation, name=f"conversation {name}")
+                            task_status.started(daemon)
+                finally:
+                    announcer.tell()
+            services.cancel_scope.cancel()
     return daemon
+
+
+@contextmanager
+def open_journal_of(config: ToolsConfig) -> Iterator[Journal]:
+    """Open the journal of tool calls, and log which calls an earlier daemon did not see to their end."""
+    from convaid.journal import find_journal_path, open_journal
+
+    with ExitStack() as stack:
+        try:
+            journal = stack.enter_context(open_journal(config.journal or find_journal_path()))
+        except JournalError as error:
+            raise ConfigurationError("the configuration", [Problem("tools.journal", str(error))]) from None
+        for entry in journal.lost:
+            log.warning(
+                'the tool "%s" was running when the daemon ended, and may have done part of its work (%s, %s)',
+                entry.tool,
+                entry.conversation_id,
+                entry.tool_call_id,
+            )
+        yield journal
+
+
+def deliver_earlier_results(conversation: Conversation, journal: Journal) -> None:
+    """Have the agent told of what an earlier daemon's tools came to, and that nobody was told of."""
+    for late in journal.list_late(conversation.name):
+        told = functools.partial(note_told, journal, late.conversation_id, late.tool_call_id)
+        conversation.late_results.put(LateResult(late.text, told))
 
 
 def find_sound(settings: ConversationConfig) -> OpenSound | None:

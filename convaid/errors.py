@@ -77,6 +77,10 @@ class LinkRefused(LinkError):
         self.detail = detail
 
 
+class JournalError(ConvaidError):
+    """The journal of tool calls cannot be opened or written: what runs at most once must not run unrecorded."""
+
+
 class ToolDefinitionError(ConvaidError):
     """A function cannot be offered as a tool as it is written; raised where it is decorated, not in a conversation."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from traceback import TracebackException
+from typing import Any
 
 from convaid.config.secrets import MASK, Secret, mask_text
 from convaid.wording import escape_controls
@@ -13,6 +15,7 @@ __all__ = ["MaskingFormatter", "set_up_logging"]
 
 SHORTEST_SECRET = 6  # characters: masking a shorter one everywhere would hide ordinary words, and it protects nothing
 LONGEST_LINE = 4000  # characters: what others say can be long
+LONGEST_TRACEBACK = 20_000  # characters: so can what an exception of a plugin's says
 QUIET = ("httpx", "httpcore", "trio-websocket")  # they log each request or frame, some with its URL
 
 
@@ -41,6 +44,11 @@ class MaskingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         return mask_text(self._known.sub(MASK, text) if self._known else text)
+
+    def formatException(self, ei: Any) -> str:
+        # Each copy of a text of 100 MB, and masking it all the more, would keep the interpreter's lock from everybody.
+        parts = (part[:LONGEST_TRACEBACK] for part in TracebackException(*ei).format())
+        return "".join(parts)[:LONGEST_TRACEBACK].rstrip("\n")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return escape_controls(

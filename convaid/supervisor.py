@@ -16,8 +16,9 @@ from convaid.errors import ConvaidError, LinkError, LinkRefused
 from convaid.protocol.endings import Cause, Retry, SessionEnd, classify_refusal, link_lost, own_fault, stopped_by_user
 from convaid.protocol.to_agent import UserMessage
 from convaid.rest import fetch_signed_url, mint_signed_url
-from convaid.session import CallTool, Session
+from convaid.session import Session, Tools
 from convaid.session.initiation import build_initiation
+from convaid.session.late import LateResults
 from convaid.session.speech import OpenSound
 from convaid.transport import open_link
 
@@ -39,12 +40,13 @@ class Conversation:
     base_url: str
     """The platform's REST address, ``https://…`` (``http://`` on loopback); the WebSocket's follows from it."""
     api_key: Secret | None
-    call_tool: CallTool
+    tools: Tools
     publish: Callable[[events.Event], None]
     open_sound: OpenSound | None
     stop: trio.Event
     """Set to ask for the end, after which running tools have ``last_words`` seconds."""
     last_words: float
+    late_results: LateResults = field(init=False, factory=LateResults)
     session: Session | None = field(init=False, default=None)
     """The session that is open now."""
 
@@ -113,9 +115,10 @@ async def connect_and_converse(conversation: Conversation) -> SessionEnd:
                 conversation.name,
                 link,
                 limits,
-                conversation.call_tool,
+                conversation.tools,
                 conversation.publish,
                 conversation.open_sound,
+                conversation.late_results,
             )
             end = await conversation.session.run(
                 build_initiation(conversation.settings),

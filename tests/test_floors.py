@@ -23,6 +23,7 @@ FLOORS = {
     "backoff": 1,
     "transport": 2,
     "rest": 2,
+    "journal": 2,
     "outbox": 2,
     "speech_buffers": 2,
     "devices": 2,

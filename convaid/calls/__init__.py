@@ -9,6 +9,7 @@ place among the tool's parallel calls meanwhile, and the log says where it is. C
 function that does not return) stops everything.
 """
 
+from convaid.calls.aftermath import note_told
 from convaid.calls.calls import ToolCalls, list_offered, open_tool_calls
 
-__all__ = ["ToolCalls", "list_offered", "open_tool_calls"]
+__all__ = ["ToolCalls", "list_offered", "note_told", "open_tool_calls"]

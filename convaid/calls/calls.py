@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
-from outcome import Outcome
+from outcome import Error, Outcome
 
+from convaid.calls.aftermath import Aftermath, Deliver, drop
+from convaid.calls.gates import Approvals, Gate
 from convaid.calls.results import cut_text
 from convaid.calls.room import Room
-from convaid.calls.run import Ending, Offer, Run, perform
-from convaid.config.model import ToolConfig, ToolsConfig
+from convaid.calls.run import Ending, Offer, Run, describe_time_out, perform
+from convaid.config.policy import ToolsConfig
 from convaid.events import Event, ToolAnswer
-from convaid.plugins.loading import Plugin, Plugins, find_stray_tables
+from convaid.plugins.loading import Plugin, Plugins
 from convaid.plugins.tool import Tool
 from convaid.protocol.from_agent import ClientToolCall
 from convaid.structuring import nearest
+
+if TYPE_CHECKING:
+    from convaid.journal import Journal
 
 __all__ = ["ToolCalls", "list_offered", "open_tool_calls"]
 
 logger = logging.getLogger(__name__)
 
-REACTION_LIMIT = 0.5  # seconds for a tool that was given up to end, before the log says where it is
 QUEUE_LIMIT = 1000  # calls that may wait for a place; a flood of more is answered at once
 NAME_LENGTH = 80  # characters of an unknown tool's name that an answer repeats
+PLATFORM_LIMIT = 20.0  # seconds that the platform waits for a tool of which nothing else is known: its default
+ANSWER_MARGIN = 2.0  # seconds that our answer needs at most to get there; half the limit where that is very short
+UNKNOWN_LENGTH = 2000  # characters of an answer that lists the tools there are
+NOT_ERRORS = ("ok", "deferred", "dry run")
 
 
 def list_offered(plugins: Plugins, config: ToolsConfig) -> list[tuple[Tool, Plugin]]:
@@ -38,27 +48,40 @@ def list_offered(plugins: Plugins, config: ToolsConfig) -> list[tuple[Tool, Plug
         (tool, plugin)
         for plugin in plugins.ready
         for tool in plugin.tools
-        if config.named.get(tool.name, ToolConfig()).enabled
+        if config.find_policy(tool.name, plugin.name).enabled
     ]
 
 
 class ToolCalls:
     """Runs the tools of all plugins, for all conversations. Made by `open_tool_calls`."""
 
-    def __init__(self, plugins: Plugins, config: ToolsConfig) -> None:
+    def __init__(
+        self,
+        plugins: Plugins,
+        config: ToolsConfig,
+        *,
+        nursery: trio.Nursery,
+        journal: Journal | None,
+        deliver: Deliver,
+        is_dry: bool,
+    ) -> None:
+        self.approvals = Approvals()
+        self.aftermath = Aftermath(nursery, self._cancel, deliver, journal)
         self._config = config
         self._plugins = plugins
-        self._rooms = {plugin.name: Room(plugin) for plugin in plugins.ready if _needs_room(plugin)}
+        self._journal = journal
+        self._is_dry = is_dry
+        self._rooms = {
+            plugin.name: Room(plugin, config.quarantine_after) for plugin in plugins.ready if _needs_room(plugin)
+        }
         self._observers = [room for room in self._rooms.values() if room.plugin.observe is not None]
         self._places = trio.Semaphore(config.parallel)
-        self._offers = {
-            tool.name: self._make_offer(tool, plugin, config.named.get(tool.name, ToolConfig()))
-            for tool, plugin in list_offered(plugins, config)
+        self._gates = {
+            tool.name: Gate(_make_offer(tool, plugin, config)) for tool, plugin in list_offered(plugins, config)
         }
-        self._left_behind: list[Run] = []
+        self._response_timeouts: dict[str, Mapping[str, float | None]] = {}
+        self._awaited: set[Run] = set()
         self._open_calls = 0
-        for problem in find_stray_tables(plugins, config.named):
-            logger.warning("%s", problem)
 
     @property
     def rooms(self) -> tuple[Room, ...]:
@@ -73,12 +96,19 @@ class ToolCalls:
             for plugin in self._plugins
         )
 
+    def learn_response_timeouts(self, conversation: str, timeouts: Mapping[str, float | None]) -> None:
+        """Note how many seconds the platform waits for the tools of a conversation's agent; None: for ever.
+
+        The platform's ``response_timeout_secs``; a tool of which nothing is known has its default, 20 s.
+        """
+        self._response_timeouts[conversation] = timeouts
+
     async def call(self, call: ClientToolCall, conversation: str, conversation_id: str) -> ToolAnswer:
         """Run the tool that the agent asks for and return the one answer that it is owed.
 
-        Always answers, within the tool's time limit, which includes waiting for a free place; raises nothing but
-        `trio.Cancelled`. A tool that is given up, because its time is over or because the caller is cancelled, is asked
-        to end, and nobody waits until it does.
+        Always answers, within the tool's time limit and before the platform stops waiting; both include waiting for a
+        free place. Raises nothing but `trio.Cancelled`. A tool that is given up is asked to end, and nobody waits until
+        it does. One that the policy lets go on is kept: what it returns is delivered later, or dropped.
         """
         begin = trio.current_time()
         if self._open_calls >= self._config.parallel + QUEUE_LIMIT:
@@ -89,122 +119,198 @@ class ToolCalls:
             outcome, text = await self._see_to_its_end(call, conversation, conversation_id)
         finally:
             self._open_calls -= 1
-        return ToolAnswer(text, outcome != "ok", outcome, trio.current_time() - begin)
+        return ToolAnswer(text, outcome not in NOT_ERRORS, outcome, trio.current_time() - begin)
+
+    def interrupt(self, conversation_id: str) -> None:
+        """The user has interrupted the agent: stop the tools that are not to go on then."""
+        for run in (*self._awaited, *self.aftermath.kept):
+            if run.conversation_id == conversation_id and run.offer.policy.on_interrupt == "cancel":
+                text = f'The tool "{run.call.tool_name}" was stopped, because the user interrupted.'
+                run.dismiss(("stopped", text))
 
     def observe(self, event: Event) -> None:
         """Hand an event to the plugins that observe; never waits, never raises."""
         for room in self._observers:
             room.observe(event)
 
-    def _make_offer(self, tool: Tool, plugin: Plugin, limits: ToolConfig) -> Offer:
-        parallel = limits.parallel or tool.parallel or self._config.parallel
-        return Offer(
-            tool=tool,
-            plugin=plugin,
-            time_limit=self._config.find_time_limit(tool.name, tool.time_limit),
-            result_size=self._config.result_size,
-            places=trio.Semaphore(parallel),
-            log=logging.getLogger(f"convaid.plugin.{plugin.name}"),
-        )
+    # --- from the call to its answer --------------------------------------------------------------------------------
 
     async def _see_to_its_end(self, call: ClientToolCall, conversation: str, conversation_id: str) -> Ending:
-        offer = self._offers.get(call.tool_name)
-        if offer is None:
+        gate = self._gates.get(call.tool_name)
+        if gate is None:
             return "unknown", self._describe_unknown(call.tool_name)
+        offer = gate.offer
         room = self._rooms.get(offer.plugin.name)
         if room is not None and room.failure:
             return "error", f'The tool "{call.tool_name}" is out of service. Do not call it again in this conversation.'
-        state = room.state if room is not None else None
-        deadline = time.monotonic() + offer.time_limit
-        outside = trio.lowlevel.current_trio_token()
-        run = Run(offer, call, conversation, conversation_id, state, deadline, outside)
-        with trio.move_on_after(offer.time_limit):
-            await _take_place(offer.places)
+        patience = min(offer.time_limit, self._find_patience(offer.tool, conversation))
+        run = Run(
+            offer,
+            call,
+            conversation,
+            conversation_id,
+            room.state if room is not None else None,
+            time.monotonic() + patience,
+            trio.lowlevel.current_trio_token(),
+            trio.current_time(),
+            self._journal,
+            self._is_dry,
+            self.aftermath.end,
+        )
+        run.limit.deadline = run.began_at + patience
+        self._awaited.add(run)
+        try:
+            with run.limit:
+                return await self._pass_gate(run, gate) or await self._take_places(run, room)
+        finally:
+            self._awaited.discard(run)
+        return run.verdict or describe_time_out(run, patience)
+
+    def _find_patience(self, tool: Tool, conversation: str) -> float:
+        """Return the seconds in which the agent must have its answer."""
+        known = self._response_timeouts.get(conversation)
+        if known is not None and tool.name in known:
+            limit = known[tool.name]
+        else:
+            settings = tool.platform_settings
+            is_awaited = settings["expects_response"] and settings["execution_mode"] != "async"
+            limit = PLATFORM_LIMIT if is_awaited else None
+        return math.inf if limit is None else limit - min(ANSWER_MARGIN, limit / 2)
+
+    async def _pass_gate(self, run: Run, gate: Gate) -> Ending | None:
+        """Wait for permission and the tool's turn; returns the answer if it is not to run."""
+        name, permission = run.call.tool_name, run.offer.policy.find_permission(run.call.parameters)
+        if permission == "deny":
+            logger.warning('the tool "%s" was not run: its permission is "deny" for these arguments', name)
+            return "denied", f'The tool "{name}" is not permitted with these arguments. Do not call it so again.'
+        if refusal := gate.count_call():
+            return refusal
+        if permission == "ask" and (refusal := await self.approvals.ask(run)):
+            return refusal
+        return await gate.take_turn(run)
+
+    async def _take_places(self, run: Run, room: Room | None) -> Ending:
+        try:
+            await _take_place(run.offer.places)
             try:
                 await _take_place(self._places)
             except trio.Cancelled:
-                offer.places.release()
+                run.offer.places.release()
                 raise
-            try:
-                return await self._wait_for(run, room)
-            finally:
-                self._places.release()
-        return _describe_time_out(run)
+        except trio.Cancelled:
+            if run.turn is not None:
+                run.turn.release()
+            raise
+        try:
+            return await self._wait_for(run, room)
+        finally:
+            self._places.release()
 
     async def _wait_for(self, run: Run, room: Room | None) -> Ending:
-        """Begin a run that has its places, and wait for its ending."""
+        """Begin a run that has its places, and wait for its ending, or for the tool to put the agent off."""
         run.has_begun = True
         run.waiting = trio.lowlevel.current_task()
-        if room is not None and run.offer.tool.is_async:
+        if room is not None and run.offer.runs == "room" and not self._is_dry:
             room.start(run)
         else:
             # Not trio.to_thread: that takes half as long again, and would let the plugin call back into our loop. A
             # context of its own, because threads are used again: decimal's settings, say, belong to it.
-            token = trio.lowlevel.current_trio_token()
             try:
-                trio.lowlevel.start_thread_soon(partial(Context().run, perform, run), partial(_tell_end, token, run))
+                trio.lowlevel.start_thread_soon(partial(Context().run, perform, run), partial(_tell_end, run))
             except RuntimeError as error:  # the system gives us no more threads
-                run.offer.places.release()
+                run.waiting, run.end_late = None, None
+                run.finish(Error(error))
                 logger.error('the tool "%s" cannot run: %s', run.call.tool_name, error)
                 return "overloaded", f'Too much goes on here to run the tool "{run.call.tool_name}". Try again later.'
 
         def stop_waiting(_: object) -> trio.lowlevel.Abort:
             run.waiting = None
-            run.is_given_up = True
             return trio.lowlevel.Abort.SUCCEEDED
 
         try:
             ending: Ending = await trio.lowlevel.wait_task_rescheduled(stop_waiting)
         except trio.Cancelled:
-            if room is not None:
-                room.cancel(run)
-            trio.lowlevel.spawn_system_task(self._report_if_left_behind, run)  # its caller is not to wait for it
+            if run.may_go_on():
+                self.aftermath.keep(run)
+            else:
+                self.aftermath.give_up(run)
             raise
+        if run.is_deferred:
+            self.aftermath.keep(run)
         return ending
 
-    async def _report_if_left_behind(self, run: Run) -> None:
-        """Say in the log where a tool is that was given up and goes on all the same."""
-        await trio.sleep(REACTION_LIMIT)
-        self._left_behind = [other for other in self._left_behind if not other.is_over]
-        if not run.is_over:
-            self._left_behind.append(run)
-            logger.warning(
-                'the tool "%s" goes on although it was given up, at %s (%d such in all)',
-                run.call.tool_name,
-                run.locate(),
-                len(self._left_behind),
-            )
+    def _cancel(self, run: Run) -> None:
+        """Ask a run's code to end, where there is a way."""
+        room = self._rooms.get(run.offer.plugin.name)
+        if room is not None and run.offer.runs == "room":
+            room.cancel(run)
 
     def _describe_unknown(self, name: str) -> str:
         name = name[:NAME_LENGTH]
-        found = nearest(name, self._offers, 3)
-        hint = f"Did you mean {' or '.join(found)}?" if found else f"There are: {', '.join(self._offers) or 'none'}."
-        return cut_text(f'There is no tool named "{name}" here. {hint}', self._config.result_size)
+        found = nearest(name, self._gates, 3)
+        hint = f"Did you mean {' or '.join(found)}?" if found else f"There are: {', '.join(self._gates) or 'none'}."
+        return cut_text(f'There is no tool named "{name}" here. {hint}', UNKNOWN_LENGTH)
 
 
 @asynccontextmanager
-async def open_tool_calls(plugins: Plugins, config: ToolsConfig) -> AsyncIterator[ToolCalls]:
+async def open_tool_calls(
+    plugins: Plugins,
+    config: ToolsConfig,
+    *,
+    journal: Journal | None = None,
+    deliver: Deliver = drop,
+    is_dry: bool = False,
+) -> AsyncIterator[ToolCalls]:
     """Open the rooms of the plugins that need one, and yield what runs their tools; closes the rooms at the end.
 
     Both take a limited time, all rooms at once; closing takes next to none when it is cancelled. A plugin whose
     lifespan does not begin is out of service, and its tools answer so. Calls are over before this is: whoever opens it
-    ends its conversations first.
+    ends its conversations first. ``journal`` (the caller's to close) sees to it that no call runs twice; ``deliver`` is
+    given the results that come after their conversation's agent was answered; ``is_dry``: no tool runs, each is
+    answered with its ``mock``.
     """
-    tool_calls = ToolCalls(plugins, config)
-    rooms = tool_calls.rooms
+    async with open_background() as nursery:
+        tool_calls = ToolCalls(plugins, config, nursery=nursery, journal=journal, deliver=deliver, is_dry=is_dry)
+        rooms = tool_calls.rooms
+        try:
+            async with trio.open_nursery() as opening:
+                for room in rooms:
+                    opening.start_soon(room.open, name=f"open the room of {room.plugin.name}")
+            yield tool_calls
+        finally:
+            async with trio.open_nursery() as closing:
+                for room in rooms:
+                    closing.start_soon(room.close, name=f"close the room of {room.plugin.name}")
+
+
+@asynccontextmanager
+async def open_background() -> AsyncIterator[trio.Nursery]:
+    """Yield a nursery that is cancelled at the end; what the body raises comes out as it is, not in a group."""
     try:
         async with trio.open_nursery() as nursery:
-            for room in rooms:
-                nursery.start_soon(room.open, name=f"open the room of {room.plugin.name}")
-        yield tool_calls
-    finally:
-        async with trio.open_nursery() as nursery:
-            for room in rooms:
-                nursery.start_soon(room.close, name=f"close the room of {room.plugin.name}")
+            yield nursery
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:  # a task of the nursery's failed, too: a bug
+            raise
+        raise group.exceptions[0] from None
+
+
+def _make_offer(tool: Tool, plugin: Plugin, config: ToolsConfig) -> Offer:
+    policy = config.find_policy(tool.name, plugin.name)
+    return Offer(
+        tool=tool,
+        plugin=plugin,
+        policy=policy,
+        time_limit=config.find_time_limit(tool.name, plugin.name, tool.time_limit),
+        places=trio.Semaphore(policy.parallel or tool.parallel or config.parallel),
+        log=logging.getLogger(f"convaid.plugin.{plugin.name}"),
+    )
 
 
 def _needs_room(plugin: Plugin) -> bool:
-    return plugin.lifespan is not None or plugin.observe is not None or any(tool.is_async for tool in plugin.tools)
+    hooks = (plugin.lifespan, plugin.observe, plugin.approve)
+    return any(hook is not None for hook in hooks) or any(tool.is_async for tool in plugin.tools)
 
 
 async def _take_place(places: trio.Semaphore) -> None:
@@ -214,17 +320,7 @@ async def _take_place(places: trio.Semaphore) -> None:
         await places.acquire()
 
 
-def _tell_end(token: trio.lowlevel.TrioToken, run: Run, result: Outcome[Ending]) -> None:
+def _tell_end(run: Run, result: Outcome[Ending]) -> None:
     """In a worker thread: a run is over. Nobody cares any more once the conversations' loop is gone."""
     with suppress(trio.RunFinishedError):
-        token.run_sync_soon(run.finish, result)
-
-
-def _describe_time_out(run: Run) -> Ending:
-    name, limit = run.call.tool_name, f"{run.offer.time_limit:g} s"
-    if run.has_begun:
-        return "time-out", (
-            f'The tool "{name}" took longer than {limit} and was given up. It may have done part of its work: '
-            "do not call it again at once."
-        )
-    return "overloaded", f'The tool "{name}" is busy: no place became free within {limit}. Try again in a minute.'
+        run.outside.run_sync_soon(run.finish, result)

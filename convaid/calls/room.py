@@ -1,4 +1,5 @@
-"""A plugin's room: a thread with a trio loop of its own, for the plugin's code that is async or observes (floor 5).
+"""A plugin's room: a thread with an event loop of its own, for the plugin's code that is async, observes or approves
+(floor 5).
 
 Between the conversations' loop and the room's there are only callbacks, in both directions. Nothing on the
 conversations' side ever waits for a room without a limit, and the room's thread is a daemon thread: a room that does
@@ -12,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from inspect import isawaitable
 from typing import Any
 
@@ -19,8 +21,10 @@ import trio
 from attrs import define, field
 from outcome import Outcome, Value, acapture
 
+from convaid.calls.loops import Event as LoopEvent
+from convaid.calls.loops import Job, Loop, TrioLoop
 from convaid.calls.run import Ending, Run, describe_stop, locate_thread, perform_async
-from convaid.events import Event
+from convaid.events import ApprovalRequest, Event
 from convaid.plugins.loading import Plugin
 
 __all__ = ["Room"]
@@ -30,7 +34,18 @@ logger = logging.getLogger(__name__)
 START_LIMIT = 10.0  # seconds for a lifespan to begin: a start of the daemon that waits longer looks like one that hangs
 CLOSE_LIMIT = 3.0  # seconds for tools to be cancelled and a lifespan to end
 HURRIED_CLOSE_LIMIT = 0.2  # seconds for the same when we are cancelled: plenty for one that only closes a file
+PROBE_PAUSE = 1.0  # seconds between two looks whether the loop turns, while something is to be done there
 EVENTS_HELD = 1000  # events that wait for an observer: some minutes of conversation
+
+
+@define(eq=False)
+class _Question:
+    """A tool call that the plugin is asked to allow."""
+
+    request: ApprovalRequest
+    answer: Callable[[bool | None], None]
+    job: Job | None = None
+    is_taken_back: bool = False
 
 
 @define(eq=False)
@@ -38,28 +53,40 @@ class Room:
     """One plugin's room. Made, opened and closed on the conversations' loop, by its owner `ToolCalls`."""
 
     plugin: Plugin
+    quarantine_after: float
+    """Seconds that the loop may not turn, while something is to be done there, before the room counts as stuck."""
     failure: str = field(default="", init=False)
     """Why the room cannot be used; "" while it can."""
+    stuck_since: float | None = field(default=None, init=False)
+    """On trio's clock; None while its loop turns."""
+    stuck_at: str = field(default="", init=False)
+    """The line that blocks, and from where it was called."""
     state: Any = field(default=None, init=False)
     """What the plugin's lifespan yielded."""
 
     # The conversations' side
     _outside: trio.lowlevel.TrioToken = field(factory=trio.lowlevel.current_trio_token, init=False)
     _runs: set[Run] = field(factory=set, init=False)
+    _questions: set[_Question] = field(factory=set, init=False)
     _opened: trio.Event = field(factory=trio.Event, init=False)
     _ended: trio.Event = field(factory=trio.Event, init=False)
+    _work_came: trio.Event = field(factory=trio.Event, init=False)
+    _watching: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _missed: int = field(default=0, init=False)
     # Both sides
+    _loop: Loop = field(init=False)
     _is_closing: bool = field(default=False, init=False)
     _events: deque[Event] = field(factory=deque, init=False)
     _thread: threading.Thread = field(init=False)
     # The room's side
-    _inside: trio.lowlevel.TrioToken | None = field(default=None, init=False)
-    _life: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _has_begun: bool = field(default=False, init=False)
-    _nursery: trio.Nursery | None = field(default=None, init=False)  # while tools may run
-    _closing: trio.Event = field(factory=trio.Event, init=False)
-    _event_waits: trio.Event = field(factory=trio.Event, init=False)
+    _is_in_service: bool = field(default=False, init=False)
+    _closing: LoopEvent = field(init=False)
+    _event_waits: LoopEvent = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._loop = _make_loop(self.plugin)
+        self._closing, self._event_waits = self._loop.make_event(), self._loop.make_event()
 
     # --- on the conversations' loop ---------------------------------------------------------------------------------
 
@@ -71,12 +98,24 @@ class Room:
             await self._opened.wait()
         if limit.cancelled_caught:
             self._fail(f"its lifespan did not begin within {START_LIMIT:g} s (at {locate_thread(self._thread.ident)})")
-            self._ask(self._end_life)
+            self._loop.post(self._end_life)
+
+    async def watch(self) -> None:
+        """Notice when the loop does not turn although something is to be done there; until the room ends."""
+        with self._watching:
+            while True:
+                self._work_came = trio.Event()
+                if not self._has_work:  # an idle room is left alone
+                    await self._work_came.wait()
+                await trio.sleep(min(PROBE_PAUSE, self.quarantine_after))
+                if self._has_work:
+                    await self._probe()
 
     async def close(self) -> None:
         """Cancel what runs, end the lifespan, and wait for both for a limited time, a short one if cancelled."""
         self._is_closing = True
-        self._ask(self._end_life)
+        self._watching.cancel()
+        self._loop.post(self._end_life)
         try:
             with trio.move_on_after(CLOSE_LIMIT):
                 await self._ended.wait()
@@ -92,11 +131,30 @@ class Room:
         """Begin a run; `Run.finish` is told of its end, whatever happens to the room."""
         run.thread = self._thread.ident
         self._runs.add(run)
-        self._ask(self._begin, run)
+        self._work_came.set()
+        if self._ended.is_set():
+            self._tell(self._finish, run, Value(describe_stop(run)))
+        else:
+            self._loop.post(self._begin, run)
 
     def cancel(self, run: Run) -> None:
         """Ask a run to end; nobody waits until it does."""
-        self._ask(self._cancel, run)
+        self._loop.post(self._cancel, run)
+
+    def ask(self, request: ApprovalRequest, answer: Callable[[bool | None], None]) -> Callable[[], None]:
+        """Ask the plugin's approver; ``answer`` is called once, on this loop and later, with what it has decided.
+
+        None stands for no decision: it leaves it to others, it raised, or the room has ended. Returns what takes the
+        question back; then there is no answer.
+        """
+        question = _Question(request, answer)
+        self._questions.add(question)
+        self._work_came.set()
+        if self._ended.is_set():
+            self._tell(self._settle, question, None)
+        else:
+            self._loop.post(self._begin_to_decide, question)
+        return partial(self._take_back, question)
 
     def observe(self, event: Event) -> None:
         """Hand an event to the plugin's observer, or count it as missed if too many wait already."""
@@ -109,7 +167,29 @@ class Room:
             logger.warning("%s observes again; it has missed %d events", self.plugin, self._missed)
             self._missed = 0
         self._events.append(event)
-        self._ask(self._wake_observer)
+        self._loop.post(self._wake_observer)
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._runs or self._questions)
+
+    async def _probe(self) -> None:
+        """Send a callback to the room and back, and wait until it has come."""
+        echo, sent = trio.Event(), trio.current_time()
+        self._loop.post(self._tell, echo.set)
+        with trio.move_on_after(self.quarantine_after):
+            await echo.wait()
+            return
+        self.stuck_since, self.stuck_at = sent, locate_thread(self._thread.ident)
+        logger.warning(
+            "%s is stuck: nothing has moved in its room for %.3g s, at %s; its tools are not run until it moves again",
+            self.plugin,
+            self.quarantine_after,
+            self.stuck_at,
+        )
+        await echo.wait()
+        self.stuck_since, self.stuck_at = None, ""
+        logger.warning("%s moves again, after %.3g s, and is in service", self.plugin, trio.current_time() - sent)
 
     def _enter_service(self, state: Any) -> None:
         self.state = state
@@ -119,14 +199,29 @@ class Room:
         self._runs.discard(run)
         run.finish(result)
 
+    def _settle(self, question: _Question, decision: bool | None) -> None:
+        if question in self._questions:
+            self._questions.discard(question)
+            question.answer(decision)
+
+    def _take_back(self, question: _Question) -> None:
+        if question in self._questions:
+            self._questions.discard(question)
+            question.is_taken_back = True
+            self._loop.post(self._cancel, question)
+
     def _end(self, failure: str) -> None:
         """The thread is at its end: nothing that ran in it will answer any more."""
         if not self._is_closing:
             self._fail(failure or "its lifespan ended too early")
         elif failure:
             logger.error("%s did not close well: %s", self.plugin, failure)
+        self._watching.cancel()
+        self.stuck_since, self.stuck_at = None, ""
         for run in tuple(self._runs):
             self._finish(run, Value(describe_stop(run)))
+        for question in tuple(self._questions):
+            self._settle(question, None)
         self._opened.set()
         self._ended.set()
 
@@ -134,19 +229,11 @@ class Room:
         logger.error("%s is out of service: %s", self.plugin, failure)
         self.failure = self.failure or failure
 
-    def _ask(self, act: Callable[..., object], *args: object) -> None:
-        """Have a callback run on the room's loop, if it still has one."""
-        if self._inside is not None:
-            try:  # contextlib.suppress would be three calls more, in every tool call
-                self._inside.run_sync_soon(act, *args)
-            except trio.RunFinishedError:
-                return
-
     # --- in the room's thread ---------------------------------------------------------------------------------------
 
     def _tell(self, act: Callable[..., object], *args: object) -> None:
         """Have a callback run on the conversations' loop, if it still runs."""
-        try:
+        try:  # contextlib.suppress would be three calls more, in every tool call
             self._outside.run_sync_soon(act, *args)
         except trio.RunFinishedError:
             return
@@ -154,7 +241,7 @@ class Room:
     def _live_in_thread(self) -> None:
         failure = "its lifespan failed"
         try:
-            trio.run(self._live)
+            self._loop.run(self._live)
             failure = ""
         except BaseException as error:  # plugin code runs here: its lifespan
             logger.error("the lifespan of %s failed", self.plugin, exc_info=error)
@@ -163,46 +250,61 @@ class Room:
             self._tell(self._end, failure)
 
     async def _live(self) -> None:
-        self._inside = trio.lowlevel.current_trio_token()
         if self._is_closing:  # asked before there was anybody to ask
             return
-        with self._life:
-            async with AsyncExitStack() as stack:
-                state = await stack.enter_async_context(self.plugin.lifespan()) if self.plugin.lifespan else None
-                self._has_begun = True
-                async with trio.open_nursery() as nursery:
-                    self._nursery = nursery
-                    if self.plugin.observe is not None:
-                        nursery.start_soon(self._pass_events_on, self.plugin.observe)
-                    self._tell(self._enter_service, state)
-                    try:
-                        await self._closing.wait()
-                    finally:  # asked to, or cancelled by the lifespan
-                        self._nursery = None
-                        nursery.cancel_scope.cancel()
+        async with AsyncExitStack() as stack:
+            state = await stack.enter_async_context(self.plugin.lifespan()) if self.plugin.lifespan else None
+            self._has_begun = True
+            async with self._loop.open_jobs():
+                if self.plugin.observe is not None:
+                    name = f"observer of {self.plugin.name}"
+                    self._loop.start_job(name, self._pass_events_on, self.plugin.observe)
+                self._is_in_service = True
+                self._tell(self._enter_service, state)
+                try:
+                    await self._closing.wait()
+                finally:  # asked to, or cancelled by the lifespan
+                    self._is_in_service = False
 
     def _end_life(self) -> None:
         self._closing.set()
         if not self._has_begun:
-            self._life.cancel()
+            self._loop.end_life()
 
     def _begin(self, run: Run) -> None:
-        if self._nursery is None or run.is_given_up:
+        if not self._is_in_service or run.is_given_up:
             # Closing, or given up while the loop was blocked: too late for the tool to do anything.
             self._tell(self._finish, run, Value(describe_stop(run)))
         else:
-            run.scope = trio.CancelScope()
-            self._nursery.start_soon(self._perform, run, run.scope, name=f"tool {run.call.tool_name}")
+            run.job = self._loop.start_job(f"tool {run.call.tool_name}", self._perform, run)
 
-    async def _perform(self, run: Run, scope: trio.CancelScope) -> None:
-        run.task = trio.lowlevel.current_task()
-        with scope:
-            result = await acapture(perform_async, run)
+    async def _perform(self, run: Run) -> None:
+        result = await acapture(perform_async, run, self._loop.is_cancellation)
         self._tell(self._finish, run, result)
 
-    def _cancel(self, run: Run) -> None:
-        if run.scope is not None:
-            run.scope.cancel()
+    def _cancel(self, asked: Run | _Question) -> None:
+        if asked.job is not None:
+            asked.job.cancel()
+
+    def _begin_to_decide(self, question: _Question) -> None:
+        if not self._is_in_service or question.is_taken_back:
+            self._tell(self._settle, question, None)
+        else:
+            question.job = self._loop.start_job(f"approver of {self.plugin.name}", self._decide, question)
+
+    async def _decide(self, question: _Question) -> None:
+        assert self.plugin.approve is not None
+        decision = None
+        try:
+            given = self.plugin.approve(question.request)
+            decision = await given if isawaitable(given) else given
+            if not (decision is None or isinstance(decision, bool)):
+                logger.error("the approver of %s decided on neither True, False nor None", self.plugin)
+                decision = None
+        except BaseException as error:  # plugin code approves here: what raises has not decided
+            if not self._loop.is_cancellation(error):
+                logger.error("the approver of %s failed", self.plugin, exc_info=error)
+        self._tell(self._settle, question, decision)
 
     def _wake_observer(self) -> None:
         self._event_waits.set()
@@ -211,16 +313,24 @@ class Room:
         seen: set[type[BaseException]] = set()
         while True:
             await self._event_waits.wait()
-            self._event_waits = trio.Event()
+            self._event_waits = self._loop.make_event()
             while self._events:
-                await trio.lowlevel.checkpoint()  # a sync observer would keep the loop to itself
+                await self._loop.checkpoint()  # a sync observer would keep the loop to itself
                 try:
                     result = observe(self._events.popleft())
                     if isawaitable(result):
                         await result
-                except trio.Cancelled:
-                    raise
                 except BaseException as error:  # plugin code observes here: never felt, only logged
+                    if self._loop.is_cancellation(error):
+                        raise
                     if type(error) not in seen:  # once per kind: events are many
                         logger.error("the observer of %s failed", self.plugin, exc_info=error)
                     seen.add(type(error))
+
+
+def _make_loop(plugin: Plugin) -> Loop:
+    if plugin.loop == "trio":
+        return TrioLoop()
+    from convaid.calls.asyncio_loop import AsyncioLoop
+
+    return AsyncioLoop(str(plugin))

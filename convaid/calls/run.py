@@ -6,27 +6,44 @@ both call code of the plugin's (validators, properties), and a large result take
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from traceback import walk_stack
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import outcome
 import trio
 from attrs import define, field, frozen
 
+from convaid.calls.loops import Job
 from convaid.calls.results import UnsendableResult, cut_text, write_result
-from convaid.errors import StructureError, ToolError
+from convaid.config.policy import ToolPolicy
+from convaid.errors import JournalError, StructureError, ToolError
 from convaid.events import Outcome
 from convaid.plugins.loading import Plugin
 from convaid.plugins.tool import Tool, ToolContext
 from convaid.protocol.from_agent import ClientToolCall
+from convaid.wording import shorten
 
-__all__ = ["Ending", "Offer", "Run", "describe_stop", "locate_thread", "perform", "perform_async"]
+if TYPE_CHECKING:
+    from convaid.journal import Journal
+
+__all__ = [
+    "Ending",
+    "Offer",
+    "Run",
+    "describe_late",
+    "describe_stop",
+    "describe_time_out",
+    "locate_thread",
+    "perform",
+    "perform_async",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -34,20 +51,43 @@ Ending = tuple[Outcome, str]
 """How a run ended, and the text for the agent."""
 
 SHOWN_FRAMES = 3  # enough to see the plugin's line and what it called
+OUR_OWN = ("asyncio", "concurrent", "convaid", "outcome", "selectors", "threading", "trio")
+"""Packages whose lines say nothing about where a plugin is."""
 
 
 @frozen(eq=False)
 class Offer:
-    """A tool as it is offered to agents: whose it is, and its limits."""
+    """A tool as it is offered to agents: whose it is, and what the operator lets it do."""
 
     tool: Tool
     plugin: Plugin
+    policy: ToolPolicy
     time_limit: float
-    result_size: int
-    """The most characters of a text for the agent."""
+    """Seconds that its code has, whatever the agent was told meanwhile."""
     places: trio.Semaphore
     """A run's place is given back when its code has really ended, be it long after the agent was told."""
     log: logging.Logger
+
+    @property
+    def runs(self) -> Literal["room", "thread", "process"]:
+        """Where."""
+        return self.policy.runs or self.tool.runs
+
+    @property
+    def result_size(self) -> int:
+        """The most characters of a text for the agent."""
+        assert self.policy.result_size is not None
+        return self.policy.result_size
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Bytes of memory that a process has."""
+        return None if self.policy.memory is None else self.policy.memory * 2**20
+
+    @property
+    def cpu_limit(self) -> float | None:
+        """Seconds of processor time that a call has in a process."""
+        return self.policy.cpu_seconds
 
 
 @define(eq=False)
@@ -61,71 +101,154 @@ class Run:
     state: Any
     """What the plugin's lifespan yielded."""
     deadline: float
-    """On the clock of ``time.monotonic()``."""
+    """When the agent is told that it took too long, on the clock of ``time.monotonic()``."""
     outside: trio.lowlevel.TrioToken
     """The conversations' loop."""
+    began_at: float
+    """When the call came, on trio's clock."""
+    journal: Journal | None = None
+    is_dry: bool = False
+    """The tool itself is not to run."""
+    end_late: Callable[[Run, Ending], None] | None = None
+    """Called on the conversations' loop with the ending of a run that nobody waited for any more."""
+
+    limit: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    """Around everything that the agent waits for; cancelled where the run is given up."""
+    verdict: Ending | None = field(default=None, init=False)
+    """Why it was given up, where that was not its time limit."""
     waiting: trio.lowlevel.Task | None = field(default=None, init=False)
     """None before the run has begun, and once nobody waits for it any more."""
+    turn: trio.Semaphore | None = field(default=None, init=False)
+    """Given back with the place."""
     is_given_up: bool = field(default=False, init=False)
     """Nobody wants its result any more: what has not begun yet need not begin."""
+    is_deferred: bool = field(default=False, init=False)
+    """The agent was answered and told to expect the result."""
+    is_told: bool = field(default=False, init=False)
+    """What came of it late has been delivered."""
     has_begun: bool = field(default=False, init=False)
     is_over: bool = field(default=False, init=False)
+    over: trio.Event = field(factory=trio.Event, init=False)
     thread: int | None = field(default=None, init=False)
     """Where the tool's code runs; None until a thread has taken it up."""
-    task: trio.lowlevel.Task | None = field(default=None, init=False)
-    """An async tool's, in its room."""
-    scope: trio.CancelScope | None = field(default=None, init=False)
-    """An async tool's, made and used on its room's loop."""
+    job: Job | None = field(default=None, init=False)
+    """An async tool's, on its room's loop."""
 
     def finish(self, result: outcome.Outcome[Ending]) -> None:
         """Give back the place and wake the task that waits, once; belongs to the conversations' loop."""
         if self.is_over:
             return
         self.is_over = True
+        self.over.set()
         self.offer.places.release()
+        if self.turn is not None:
+            self.turn.release()
         if isinstance(result, outcome.Error):  # an exception of the plugin's that cannot even be described
             logger.error('the tool "%s" failed', self.offer.tool.name, exc_info=result.error)
-            result = outcome.Value(("error", _describe_fault(self.offer.tool.name, result.error)))
+            result = outcome.Value(("error", describe_fault(self.offer.tool.name, result.error)))
         if self.waiting is not None:
             trio.lowlevel.reschedule(self.waiting, result)
-        else:
-            logger.debug('the tool "%s", which had been given up, has ended', self.offer.tool.name)
+        elif self.end_late is not None:
+            self.end_late(self, result.unwrap())
 
     def defer(self, text: str) -> None:
         """Answer the agent with ``text`` while the run goes on; belongs to the conversations' loop."""
         if self.waiting is not None and not self.is_over:
             trio.lowlevel.reschedule(self.waiting, outcome.Value(("deferred", cut_text(text, self.offer.result_size))))
             self.waiting = None
+            self.is_deferred = True
 
     def ask_to_defer(self, text: str) -> None:
         """`ToolContext.defer`, in the tool's thread; returns at once."""
         with suppress(trio.RunFinishedError):
             self.outside.run_sync_soon(self.defer, str(text))
 
+    def note_begin(self) -> Ending | None:
+        """Write into the journal that the tool is about to run; returns the answer if it must not. Blocks a little."""
+        if self.journal is None:
+            return None
+        from convaid.journal import write_arguments
+
+        call, name = self.call, self.offer.tool.name
+        try:
+            earlier = self.journal.begin(
+                self.conversation_id,
+                call.tool_call_id,
+                name,
+                self.conversation,
+                write_arguments(call.parameters, self.offer.policy.redact or ()),
+            )
+        except JournalError as error:
+            logger.error('the tool "%s" was not run: %s', name, error)
+            return "error", f'The tool "{name}" was not run, because the call cannot be recorded. Try again later.'
+        if earlier is None:
+            return None
+        return "repeated", (
+            f'This call of the tool "{name}" has been made before and was not run again; it ended so: '
+            f"{earlier.outcome or 'not yet'}. Call it anew only if the user wants it done once more."
+        )
+
+    def note_end(self, ending: Ending) -> None:
+        """Write into the journal how it ended, in the thread that noted the beginning. Blocks a little."""
+        if self.journal is None:
+            return
+        outcome = ending[0] if self.verdict is None or ending[0] != "stopped" else self.verdict[0]
+        late = describe_late(self, ending) if self.waiting is None and self.is_wanted_late(ending) else None
+        self.journal.end(self.conversation_id, self.call.tool_call_id, outcome, late=late)
+
+    def dismiss(self, ending: Ending) -> None:
+        """Give it up before its time, with this answer for its agent; where that has one, the run is asked to end."""
+        self.verdict = ending
+        self.limit.cancel()
+
+    def may_go_on(self) -> bool:
+        """Whether a run goes on that its call does not wait for any more."""
+        if not self.limit.cancel_called:  # from outside: the link is lost, or we stop
+            return self.offer.policy.on_disconnect == "keep"
+        has_time = trio.current_time() < self.began_at + self.offer.time_limit
+        return has_time and self.verdict is None and self.offer.policy.deliver_late is True
+
+    def is_wanted_late(self, ending: Ending) -> bool:
+        """Whether the agent is to hear of an ending that comes when it has been answered, or is gone."""
+        is_news = ending[0] in ("ok", "error")
+        return self.is_deferred or (bool(self.offer.policy.deliver_late) and self.verdict is None and is_news)
+
     def locate(self) -> str:
         """Return where the tool's code is right now, as seen from another thread."""
-        if self.task is not None and self.scope is not None and self.scope.cancel_called:
+        if self.job is not None and self.job.is_cancelled:
             # Its loop is alive, so it is not where its thread is. It may move on while we look, hence the two errors.
             with suppress(AttributeError, TypeError):
-                return _describe_frames(reversed(list(self.task.iter_await_frames())))
+                return _describe_frames(self.job.walk_stack())
         return locate_thread(self.thread)
 
 
 def perform(run: Run) -> Ending:
     """Run a sync tool to its ending, in this thread. Raises nothing."""
     run.thread = threading.get_ident()
+    if refusal := run.note_begin():
+        return refusal
     try:
-        return _succeed(run, run.offer.tool.function(**_read_arguments(run)))
+        arguments = _read_arguments(run)
+        ending = _describe_dry_run(run) if run.is_dry else _succeed(run, run.offer.tool.function(**arguments))
     except BaseException as error:  # noqa: BLE001  # plugin code runs here: SystemExit is its answer, too
-        return _fail(run, error)
+        ending = _fail(run, error)
+    run.note_end(ending)
+    return ending
 
 
-async def perform_async(run: Run) -> Ending:
-    """Run an async tool to its ending, in this task. Raises nothing, not even when it is cancelled."""
+async def perform_async(run: Run, is_cancellation: Callable[[BaseException], bool]) -> Ending:
+    """Run an async tool to its ending, in this task. Raises nothing, not even when it is cancelled.
+
+    ``is_cancellation`` tells what the loop raises in a task that is to end from everything else.
+    """
+    if refusal := run.note_begin():
+        return refusal
     try:
-        return _succeed(run, await run.offer.tool.function(**_read_arguments(run)))
+        ending = _succeed(run, await run.offer.tool.function(**_read_arguments(run)))
     except BaseException as error:  # noqa: BLE001  # as above
-        return _fail(run, error)
+        ending = describe_stop(run) if is_cancellation(error) else _fail(run, error)
+    run.note_end(ending)
+    return ending
 
 
 class _WrongArguments(Exception):
@@ -153,7 +276,7 @@ def _read_arguments(run: Run) -> dict[str, Any]:
 
 
 def _succeed(run: Run, value: object) -> Ending:
-    return "ok", cut_text(write_result(value), run.offer.result_size)
+    return "ok", write_result(value, run.offer.result_size)
 
 
 def _fail(run: Run, error: BaseException) -> Ending:
@@ -171,12 +294,45 @@ def _fail(run: Run, error: BaseException) -> Ending:
                 f'The tool "{name}" has run, but its result cannot be sent: {error}. '
                 "Do not call it again for this: its work may have been done."
             )
-        case trio.Cancelled():
-            kind, text = describe_stop(run)
         case _:
             run.offer.log.error('the tool "%s" failed', name, exc_info=error)
-            text = _describe_fault(name, error)
+            text = describe_fault(name, error)
     return kind, cut_text(text, run.offer.result_size)
+
+
+def _describe_dry_run(run: Run) -> Ending:
+    from convaid.journal import write_arguments
+
+    arguments = write_arguments(run.call.parameters, run.offer.policy.redact or ())
+    logger.info('%s: the tool "%s" would have run with %s', run.conversation, run.offer.tool.name, arguments)
+    text = run.offer.policy.mock
+    if text is None:
+        text = f'This is a rehearsal: the tool "{run.offer.tool.name}" was not run.'
+    return "dry run", cut_text(text, run.offer.result_size)
+
+
+def describe_time_out(run: Run, limit: float) -> Ending:
+    """Return the answer to a call whose ``limit`` seconds are over."""
+    name = run.call.tool_name
+    if not run.has_begun:
+        text = f'The tool "{name}" is busy: no place became free within {limit:g} s. Try again in a minute.'
+        return "overloaded", text
+    if run.offer.policy.deliver_late and not run.is_given_up:
+        return "time-out", (
+            f'The tool "{name}" takes longer than {limit:g} s and goes on. You will be told what comes of it: '
+            "do not call it again for this."
+        )
+    return "time-out", (
+        f'The tool "{name}" took longer than {limit:g} s and was given up. It may have done part of its work: '
+        "do not call it again at once."
+    )
+
+
+def describe_late(run: Run, ending: Ending) -> str:
+    """Return what an agent is told of a result that it waits for no more, be it that of a later conversation."""
+    arguments = shorten(json.dumps(run.call.parameters, ensure_ascii=False, default=str))
+    text = f'The tool "{run.call.tool_name}", which was called earlier with {arguments}, has ended: {ending[1]}'
+    return cut_text(text, run.offer.result_size)
 
 
 def describe_stop(run: Run) -> Ending:
@@ -184,7 +340,7 @@ def describe_stop(run: Run) -> Ending:
     return "stopped", f'The tool "{run.offer.tool.name}" was stopped before it finished.'
 
 
-def _describe_fault(name: str, error: BaseException) -> str:
+def describe_fault(name: str, error: BaseException) -> str:
     return (
         f'The tool "{name}" failed because of a fault in it ({type(error).__name__}). '
         "Calling it again with the same arguments will hardly help."
@@ -204,4 +360,4 @@ def _describe_frames(frames: Iterable[tuple[FrameType, int]]) -> str:
 
 
 def _is_foreign(frame: FrameType) -> bool:
-    return frame.f_globals.get("__name__", "").partition(".")[0] not in ("convaid", "outcome", "threading", "trio")
+    return frame.f_globals.get("__name__", "").partition(".")[0] not in OUR_OWN

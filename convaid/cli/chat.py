@@ -15,7 +15,7 @@ import trio
 from convaid import events
 from convaid.cli.exits import EXIT_FAILURE
 from convaid.cli.printing import print_line
-from convaid.cli.setting import BUILT_IN, config_option, load_setting, open_platform
+from convaid.cli.setting import BUILT_IN, config_option, dry_run_option, load_setting, open_platform
 from convaid.narration import SHORT, describe_end, shorten
 from convaid.protocol.endings import Retry
 from convaid.protocol.from_agent import (
@@ -121,7 +121,8 @@ def format_parameters(parameters: Any) -> str:
 @click.command()
 @config_option
 @click.option("--conversation", "name", help="Which conversation of the configuration; else the first.")
-def chat(path: Path | None, name: str | None) -> int:
+@dry_run_option
+def chat(path: Path | None, name: str | None, is_dry: bool) -> int:
     """Type to the agent, with the same tools as the daemon; Ctrl+D ends it.
 
     Lines from a pipe are said one after the other, each after the agent's answer to the one before. Without a
@@ -132,7 +133,7 @@ def chat(path: Path | None, name: str | None) -> int:
     if name not in configuration.conversations:
         known = ", ".join(configuration.conversations)
         raise click.BadParameter(f"no conversation {name!r}; there is {known}", param_hint="--conversation")
-    return trio.run(converse, make_text_only(configuration, name), plugins, read_lines())
+    return trio.run(converse, make_text_only(configuration, name), plugins, read_lines(), "default", is_dry)
 
 
 def make_text_only(configuration: Configuration, name: str) -> Configuration:
@@ -146,7 +147,9 @@ def make_text_only(configuration: Configuration, name: str) -> Configuration:
     return attrs.evolve(configuration, conversations={name: settings})
 
 
-async def converse(configuration: Configuration, plugins: Plugins, lines: Lines, scenario: str = "default") -> int:
+async def converse(
+    configuration: Configuration, plugins: Plugins, lines: Lines, scenario: str = "default", is_dry: bool = False
+) -> int:
     """Hold the one conversation of ``configuration``, saying ``lines``; returns the exit code."""
     from convaid.daemon import Daemon, run_daemon
 
@@ -161,7 +164,7 @@ async def converse(configuration: Configuration, plugins: Plugins, lines: Lines,
 
     async with open_platform(configuration, scenario) as pointed, trio.open_nursery() as nursery:
         nursery.start_soon(say_lines, daemon, name, turn, lines)
-        await run_daemon(pointed, plugins, observe=observe, daemon=daemon)
+        await run_daemon(pointed, plugins, observe=observe, daemon=daemon, is_dry=is_dry)
         nursery.cancel_scope.cancel()
     end = daemon.endings.get(name)
     return 0 if end is not None and end.retry is Retry.NO else EXIT_FAILURE
@@ -233,7 +236,8 @@ def demo() -> int:
     from convaid.simulator.scenario import Call
 
     with tempfile.TemporaryDirectory(prefix="convaid-demo-") as folder:
-        text = f'{BUILT_IN}\n[plugins.notes]\npath = "{folder}/notes.sqlite"\n'
+        places = f'plugins.notes.path = "{folder}/notes.sqlite"\ntools.journal = "{folder}/journal.sqlite"\n'
+        text = places + BUILT_IN
         configuration = parse_configuration(text, "the demonstration")
         scenario, plugins = load_scenario("demo"), load_plugins(configuration.plugins)
         offered = {tool.name for tool, _ in list_offered(plugins, configuration.tools)}

@@ -12,7 +12,7 @@ import click
 
 from convaid.cli.exits import EXIT_FAILURE
 from convaid.cli.printing import print_line
-from convaid.cli.setting import config_option, load_setting, open_platform
+from convaid.cli.setting import config_option, dry_run_option, load_setting, open_platform
 
 if TYPE_CHECKING:
     from convaid.config import Configuration
@@ -24,21 +24,22 @@ __all__ = ["run"]
 
 @click.command()
 @config_option
-def run(path: Path | None) -> int:
+@dry_run_option
+def run(path: Path | None, is_dry: bool) -> int:
     """Run the daemon in the foreground, until Ctrl+C or SIGTERM.
 
     A second signal ends it at once.
     """
     import trio
 
-    daemon = trio.run(run_with_platform, *load_setting(path))
+    daemon = trio.run(run_with_platform, *load_setting(path), is_dry)
     logging.shutdown()
     sys.stdout.flush()
     # Not by return: the interpreter would wait for every thread that a plugin has left behind.
     os._exit(EXIT_FAILURE if daemon.was_hurried else 0)
 
 
-async def run_with_platform(configuration: Configuration, plugins: Plugins) -> Daemon:
+async def run_with_platform(configuration: Configuration, plugins: Plugins, is_dry: bool) -> Daemon:
     """Run the daemon, beside the simulator where the configuration names it; prints each conversation's last id."""
     from convaid import events
     from convaid.daemon import run_daemon
@@ -52,7 +53,7 @@ async def run_with_platform(configuration: Configuration, plugins: Plugins) -> D
             last[event.conversation] = event
 
     async with open_platform(configuration) as pointed:
-        daemon = await run_daemon(pointed, plugins, observe=observe)
+        daemon = await run_daemon(pointed, plugins, observe=observe, is_dry=is_dry)
     for name, ended in last.items():
         print_line(f"{name}: {ended.conversation_id or 'no conversation'} {ended.end.cause}")
     return daemon

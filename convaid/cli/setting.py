@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from convaid.errors import Problem
     from convaid.plugins import Plugins
 
-__all__ = ["BUILT_IN", "config_option", "json_option", "load_setting", "open_platform"]
+__all__ = ["BUILT_IN", "config_option", "dry_run_option", "json_option", "load_setting", "open_platform"]
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,16 @@ def config_option(command: F) -> F:
 def json_option(command: F) -> F:
     """``--json``, where a script would want it."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
+
+
+def dry_run_option(command: F) -> F:
+    """``--dry-run-tools``, for commands that hold conversations."""
+    return click.option(
+        "--dry-run-tools",
+        "is_dry",
+        is_flag=True,
+        help="Run no tool: log what would have run, and answer with the tool's `mock` in the configuration.",
+    )(command)
 
 
 def load_setting(
@@ -81,8 +91,12 @@ def load_setting(
         if plugin.status in ("broken", "refused"):
             log.error("plugin %s is %s: %s", plugin.name, plugin.status, plugin.reason)
     problems += plugins.problems
+    slips, absent = find_stray_tables(plugins, configuration.tools.named)
+    problems += slips
     if is_strict:
-        problems += find_stray_tables(plugins, configuration.tools.named)
+        problems += absent
+    for problem in absent:
+        log.warning("%s", problem)
     if problems:
         raise ConfigurationError(source, problems)
     return configuration, plugins

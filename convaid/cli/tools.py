@@ -80,7 +80,7 @@ def show(path: Path | None, name: str, as_json: bool) -> None:
         hint = f'did you mean "{found[0]}"?' if found else f"there are: {', '.join(offered) or 'none'}"
         raise click.BadParameter(f'there is no tool "{name}"; {hint}', param_hint="NAME")
     tool, owner = offered[name]
-    time_limit = configuration.tools.find_time_limit(name, tool.time_limit)
+    time_limit = configuration.tools.find_time_limit(name, owner, tool.time_limit)
     if as_json:
         print_json(tool.describe(time_limit))
     else:

@@ -14,10 +14,9 @@ from convaid.config.model import (
     LogConfig,
     OverridesConfig,
     PlatformConfig,
-    ToolConfig,
-    ToolsConfig,
     WavConfig,
 )
+from convaid.config.policy import PermissionRule, Rate, ToolPolicy, ToolsConfig
 from convaid.config.secrets import Secret, mask_text, mask_url
 
 __all__ = [
@@ -30,9 +29,11 @@ __all__ = [
     "LimitsConfig",
     "LogConfig",
     "OverridesConfig",
+    "PermissionRule",
     "PlatformConfig",
+    "Rate",
     "Secret",
-    "ToolConfig",
+    "ToolPolicy",
     "ToolsConfig",
     "WavConfig",
     "describe_configuration",

@@ -12,7 +12,8 @@ from typing import Any
 
 import attrs
 
-from convaid.config.model import Configuration, ConversationConfig, ToolConfig, ToolsConfig
+from convaid.config.model import Configuration, ConversationConfig
+from convaid.config.policy import ToolPolicy, ToolsConfig
 from convaid.errors import ConfigurationError, Problem, StructureError
 from convaid.structuring import describe_value, join_path, structure
 
@@ -73,7 +74,7 @@ def parse_configuration(text: str, source: str) -> Configuration:
     common = {name: value for name, value in tools.items() if name not in single} if single else tools
     configuration: Configuration = read(tables, Configuration, "")
     all_tools: ToolsConfig = read(common, ToolsConfig, "tools")
-    named = {name: read(table, ToolConfig, f"tools.{name}") for name, table in single.items()}
+    named = {name: read(table, ToolPolicy, join_path("tools", name)) for name, table in single.items()}
     problems.extend(_check_names(tables))
     if problems:
         raise ConfigurationError(source, problems)
@@ -162,6 +163,8 @@ def _settle_paths(configuration: Configuration, folder: Path) -> Configuration:
         wav = attrs.evolve(wav, microphone=settle(wav.microphone), speaker=settle(wav.speaker))
         return attrs.evolve(conversation, wav=wav)
 
+    tools = configuration.tools
+    tools = attrs.evolve(tools, snapshot=settle(tools.snapshot), journal=settle(tools.journal))
     platform = attrs.evolve(configuration.platform, api_key_file=settle(configuration.platform.api_key_file))
     conversations = {name: settle_conversation(each) for name, each in configuration.conversations.items()}
-    return attrs.evolve(configuration, platform=platform, conversations=conversations)
+    return attrs.evolve(configuration, platform=platform, conversations=conversations, tools=tools)

@@ -20,11 +20,11 @@ from convaid.config.checks import (
     SIMULATOR,
     Field,
     check_base_url,
-    check_count,
     check_duration,
     check_json,
     check_own_url,
 )
+from convaid.config.policy import ToolsConfig
 from convaid.config.secrets import Secret, mask_table, mask_url, names_secret, secrets_of_url
 from convaid.errors import Problem, StructureError
 
@@ -38,8 +38,6 @@ __all__ = [
     "LogConfig",
     "OverridesConfig",
     "PlatformConfig",
-    "ToolConfig",
-    "ToolsConfig",
     "WavConfig",
 ]
 
@@ -198,29 +196,6 @@ class ConversationConfig:
     def sound(self) -> AudioConfig | None:
         """The table that ``audio`` names; None for a conversation in text."""
         return {"none": None, "wav": self.wav, "command": self.command}[self.audio]
-
-
-@frozen
-class ToolConfig:
-    """``[tools.NAME]``: one tool. None leaves it to the plugin's author, and then to ``[tools]``."""
-
-    enabled: bool = True
-    time_limit: float | None = field(default=None, validator=check_duration)
-    parallel: int | None = field(default=None, validator=check_count)  # calls of this tool at once
-
-
-@frozen
-class ToolsConfig:
-    """``[tools]``: all tools. In TOML the tables of single tools, ``[tools.NAME]``, stand in it; here in ``named``."""
-
-    time_limit: float = field(default=15.0, validator=check_duration)
-    parallel: int = field(default=500, validator=check_count)  # calls at once, of all tools together
-    result_size: int = field(default=65536, validator=check_count)  # characters
-    named: dict[str, ToolConfig] = field(factory=dict)
-
-    def find_time_limit(self, name: str, own: float | None) -> float:
-        """Return the seconds that a call of a tool has, whose author has given it ``own``: the operator's say first."""
-        return self.named.get(name, ToolConfig()).time_limit or own or self.time_limit
 
 
 @frozen

@@ -21,11 +21,12 @@ import attrs
 import pluggy
 from attrs import field, frozen
 
+from convaid.config.policy import ALL_TOOLS, name_plugin
 from convaid.errors import Problem, StructureError
 from convaid.events import ApprovalRequest, Event
 from convaid.plugins import hookspecs
 from convaid.plugins.tool import Tool
-from convaid.structuring import nearest, structure
+from convaid.structuring import join_path, nearest, structure
 
 __all__ = ["Plugin", "Plugins", "Status", "find_stray_tables", "load_plugins"]
 
@@ -121,14 +122,24 @@ def load_plugins(
     return Plugins(tuple(plugins), tuple(problems))
 
 
-def find_stray_tables(plugins: Plugins, names: Iterable[str]) -> list[Problem]:
-    """Return a problem for each name of a ``[tools.NAME]`` table that no plugin in use offers a tool for."""
+def find_stray_tables(plugins: Plugins, names: Iterable[str]) -> tuple[list[Problem], list[Problem]]:
+    """Return what is wrong with the names of tables such as ``[tools.NAME]``: slips of the pen, and what is only absent.
+
+    A name that is nearly that of a tool or plugin is a slip: what the table forbids would be allowed. Any other may
+    belong to a tool that is not there just now, because its plugin is broken, say.
+    """
     offered = [tool.name for plugin in plugins.ready for tool in plugin.tools]
-    return [
-        Problem(f"tools.{name}", f"no plugin in use offers this tool; {_suggest(name, offered)}".rstrip("; "))
-        for name in names
-        if name not in offered
-    ]
+    known = [*offered, ALL_TOOLS, *(name_plugin(plugin.name) for plugin in plugins)]
+    slips, absent = [], []
+    for name in names:
+        if name in known:
+            continue
+        place = join_path("tools", name)
+        if found := _suggest(name, known):
+            slips.append(Problem(place, f"no plugin in use offers this tool; {found}"))
+        else:
+            absent.append(Problem(place, "no plugin in use offers this tool; `convaid tools` lists those there are"))
+    return slips, absent
 
 
 def _identify(entry_point: EntryPoint) -> Plugin:

@@ -17,6 +17,7 @@ from convaid.structuring import structure
 __all__ = [
     "LONGEST_RESPONSE_TIMEOUT",
     "Assignment",
+    "NamedToolOptions",
     "PlatformSettings",
     "ToolOptions",
     "find_place",
@@ -69,12 +70,8 @@ class PlatformSettings(TypedDict, total=False):
 
 
 class ToolOptions(PlatformSettings, total=False):
-    """The keyword arguments of `@tool`."""
+    """The keyword arguments that `@tool` and `declare_tool` have in common."""
 
-    name: str | None
-    """What the agent knows the tool by; else the function's name."""
-    description: str | None
-    """What the agent knows of the tool; else the function's docstring up to its first section."""
     time_limit: float | None
     """Seconds until a call counts as failed; else as configured for all tools."""
     parallel: int | None
@@ -83,14 +80,23 @@ class ToolOptions(PlatformSettings, total=False):
     """Where: an ``async def`` in its plugin's room, a ``def`` in a thread, either in a process of its own."""
 
 
-def read_options(options: Mapping[str, Any], returns_something: bool) -> tuple[ToolOptions, PlatformSettings]:
+class NamedToolOptions(ToolOptions, total=False):
+    """The keyword arguments of `@tool`."""
+
+    name: str | None
+    """What the agent knows the tool by; else the function's name."""
+    description: str | None
+    """What the agent knows of the tool; else the function's docstring up to its first section."""
+
+
+def read_options(options: Mapping[str, Any], returns_something: bool) -> tuple[NamedToolOptions, PlatformSettings]:
     """Return the options of a tool, checked and complete, and the platform's among them. Raises ShapeError."""
     try:
         # Most tools have none, and the first use of a shape takes milliseconds.
-        given: ToolOptions = structure(dict(options), ToolOptions) if options else {}
+        given: NamedToolOptions = structure(dict(options), NamedToolOptions) if options else {}
     except StructureError as error:
         raise ShapeError(f"has an option that cannot be: {error}") from None
-    read: ToolOptions = {
+    read: NamedToolOptions = {
         "name": None,
         "description": None,
         "time_limit": None,

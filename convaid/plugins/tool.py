@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from logging import Logger
 from types import NoneType
 from typing import Any, Literal, NoReturn, NotRequired, TypedDict, Unpack, get_type_hints, overload
@@ -19,8 +19,8 @@ from attrs import define, frozen
 
 from convaid.errors import ToolDefinitionError
 from convaid.plugins.options import (
+    NamedToolOptions,
     PlatformSettings,
-    ToolOptions,
     find_place,
     find_response_timeout,
     read_options,
@@ -102,9 +102,9 @@ class Tool:
         ``response_timeout_secs`` is 5 s more, so that our answer comes first; but the platform waits 120 s at most. It
         stops waiting for a tool that takes longer, and what that returns is lost.
         """
-        from convaid.config.model import ToolsConfig
+        from convaid.config.policy import ToolsConfig
 
-        time_limit = time_limit or ToolsConfig().find_time_limit(self.name, self.time_limit)
+        time_limit = time_limit or self.time_limit or ToolsConfig().time_limit
         return {
             "type": "client",
             "name": self.name,
@@ -118,9 +118,9 @@ class Tool:
 @overload
 def tool(function: Callable[..., Any], /) -> Tool: ...
 @overload
-def tool(**options: Unpack[ToolOptions]) -> Callable[[Callable[..., Any]], Tool]: ...
+def tool(**options: Unpack[NamedToolOptions]) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
-    function: Callable[..., Any] | None = None, /, **options: Unpack[ToolOptions]
+    function: Callable[..., Any] | None = None, /, **options: Unpack[NamedToolOptions]
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function: ``@tool`` or ``@tool(time_limit=60)``.
 
@@ -141,7 +141,7 @@ def tool(
     return make_tool if function is None else make_tool(function)
 
 
-def _make_tool(function: Callable[..., Any], options: ToolOptions) -> Tool:
+def _make_tool(function: Callable[..., Any], options: NamedToolOptions) -> Tool:
     if not inspect.isroutine(function):
         raise ToolDefinitionError(f"@tool: {function!r} is not a function")
     name = function.__name__
@@ -149,34 +149,67 @@ def _make_tool(function: Callable[..., Any], options: ToolOptions) -> Tool:
         hints, returned = _read_hints(function)
         read, settings = read_options(options, returns_something=returned not in (None, NoneType, NoReturn))
         name = function.__name__ if read["name"] is None else read["name"]
-        if not NAME_PATTERN.fullmatch(name):
-            raise ShapeError('has a name that the platform refuses: give @tool(name="...") 1 to 64 of a-z A-Z 0-9 _ -')
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise ShapeError("yields: a tool has one answer, so return a list instead")
         summary, descriptions = read_docstring(inspect.getdoc(function) or "")
-        description = summary if read["description"] is None else read["description"]
-        if not description.strip():
-            raise ShapeError("has no description: say in a docstring what it does and when the agent should use it")
         context_parameter = next((key for key, hint in hints.items() if split_annotated(hint)[0] is ToolContext), None)
         optional = _find_optional(function)
         hints = {key: hint for key, hint in hints.items() if key != context_parameter}
-        return Tool(
-            name=name,
-            description=description,
+        return assemble_tool(
+            function,
+            {**read, "name": name, "description": summary if read["description"] is None else read["description"]},
+            settings,
             parameters=describe_parameters(hints, descriptions, optional),
-            function=function,
-            is_async=inspect.iscoroutinefunction(function),
-            time_limit=read["time_limit"],
-            parallel=read["parallel"],
-            runs=find_place(read["runs"], is_async=inspect.iscoroutinefunction(function)),
-            platform_settings=settings,
             context_parameter=context_parameter,
-            arguments_shape=_make_arguments_shape(name, hints, optional),
+            arguments_shape=make_arguments_shape(hints, optional),
         )
     except ShapeError as error:
         code = inspect.unwrap(function).__code__
         place = f"{code.co_filename}:{code.co_firstlineno}"
         raise ToolDefinitionError(f'{place}: the tool "{name}" {error}') from None
+
+
+def assemble_tool(
+    function: Callable[..., Any],
+    options: NamedToolOptions,
+    settings: PlatformSettings,
+    *,
+    parameters: dict[str, Any],
+    context_parameter: str | None,
+    arguments_shape: Any,
+) -> Tool:
+    """Return the tool, once it is known what the agent is told of its parameters. Raises ShapeError.
+
+    ``options`` and ``settings`` are what `read_options` returned, with a name and a description.
+    """
+    name, description = options["name"], options["description"]
+    if name is None or not NAME_PATTERN.fullmatch(name):
+        raise ShapeError('has a name that the platform refuses: give it name="..." of 1 to 64 of a-z A-Z 0-9 _ -')
+    if description is None or not description.strip():
+        raise ShapeError(
+            'has no description: say in its docstring, or with description="...", what it does and when the agent '
+            "should use it"
+        )
+    is_async = inspect.iscoroutinefunction(function)
+    return Tool(
+        name=name,
+        description=description,
+        parameters=parameters,
+        function=function,
+        is_async=is_async,
+        time_limit=options["time_limit"],
+        parallel=options["parallel"],
+        runs=find_place(options["runs"], is_async=is_async),
+        platform_settings=settings,
+        context_parameter=context_parameter,
+        arguments_shape=arguments_shape,
+    )
+
+
+def make_arguments_shape(hints: Mapping[str, Any], optional: Collection[str]) -> Any:
+    """Return a TypedDict; its keys, known at run time only, may be any text."""
+    fields = {key: NotRequired[hint] if key in optional else hint for key, hint in hints.items()}
+    return TypedDict("arguments", fields)  # type: ignore[operator]
 
 
 def _read_hints(function: Callable[..., Any]) -> tuple[dict[str, Any], Any]:
@@ -199,8 +232,3 @@ def _read_hints(function: Callable[..., Any]) -> tuple[dict[str, Any], Any]:
 def _find_optional(function: Callable[..., Any]) -> frozenset[str]:
     parameters = inspect.signature(function).parameters.values()
     return frozenset(parameter.name for parameter in parameters if parameter.default is not parameter.empty)
-
-
-def _make_arguments_shape(name: str, hints: dict[str, Any], optional: frozenset[str]) -> Any:
-    fields = {key: NotRequired[hint] if key in optional else hint for key, hint in hints.items()}
-    return TypedDict(name, fields)  # type: ignore[operator]  # its keys are known at run time only

@@ -224,7 +224,7 @@ CLOSE_CODES: dict[int, Verdict] = {
     1006: LINK_LOST,
     1008: Verdict(Cause.CONTRACT_FAULT, Retry.REPAIR, REPORT),
     1009: Verdict(
-        Cause.CONTRACT_FAULT, Retry.SOON, "A message was too long for the platform: lower result_size in [tools]."
+        Cause.CONTRACT_FAULT, Retry.SOON, 'A message was too long for the platform: lower result_size in [tools."*"].'
     ),
     1011: Verdict(Cause.CRASH, Retry.SOON, WAIT),
     1012: Verdict(Cause.OPERATIONAL, Retry.SOON, WAIT),

@@ -36,6 +36,7 @@ from convaid.protocol.from_agent import (
 )
 from convaid.protocol.to_agent import (
     ClientToolResult,
+    ContextualUpdate,
     ConversationInitiationClientData,
     Pong,
     ToAgent,
@@ -44,10 +45,11 @@ from convaid.protocol.to_agent import (
 )
 from convaid.protocol.user_side import UserSide
 from convaid.session.clocks import Clocks
+from convaid.session.late import LateResults
 from convaid.session.speech import OpenSound, Speech
 from convaid.transport import Link, LinkClosed
 
-__all__ = ["CallTool", "Session"]
+__all__ = ["Session", "Tools"]
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +62,16 @@ STOPPED = "The tool was stopped before it finished, because the program that run
 CUT_OFF = "The tool was stopped before it finished, because the connection to the agent was lost."
 
 
-class CallTool(Protocol):
-    """Runs a tool. Always answers; raises nothing but `trio.Cancelled`."""
+class Tools(Protocol):
+    """What runs the tools; `convaid.calls.ToolCalls`."""
 
-    def __call__(
-        self, call: ClientToolCall, conversation: str, conversation_id: str
-    ) -> Awaitable[events.ToolAnswer]: ...
+    def call(self, call: ClientToolCall, conversation: str, conversation_id: str) -> Awaitable[events.ToolAnswer]:
+        """Run one. Always answers; raises nothing but `trio.Cancelled`."""
+        ...
+
+    def interrupt(self, conversation_id: str) -> None:
+        """The user has cut in."""
+        ...
 
 
 @define(eq=False)
@@ -75,10 +81,12 @@ class Session:
     name: str
     link: Link
     limits: LimitsConfig
-    call_tool: CallTool
+    tools: Tools
     publish: Callable[[events.Event], None]
     open_sound: OpenSound | None
     """None in text conversations: agent speech that arrives all the same is counted and dropped."""
+    late_results: LateResults = field(factory=LateResults)
+    """What the agent is to be told of tools that it does not wait for any more."""
 
     side: UserSide = field(init=False, factory=UserSide)
     end: SessionEnd | None = field(init=False, default=None)
@@ -119,6 +127,7 @@ class Session:
                     await self._outbox.wait_sent()
                 writing.cancel_scope.cancel()
         finally:
+            self.late_results.arrived = None
             self.side.end()
         assert self.end is not None
         return self.end
@@ -198,6 +207,7 @@ class Session:
                 self.publish(events.MessageReceived(self.name, self.side.conversation_id, message))
             case Interruption():
                 seconds = self._speech.interrupt() if self._speech else 0.0
+                self.tools.interrupt(self.side.conversation_id or "")
                 self.publish(events.SpeechInterrupted(self.name, self.side.conversation_id, message.event_id, seconds))
             case ConversationInitiationMetadata():
                 self.begin(message)
@@ -222,6 +232,14 @@ class Session:
                 metadata.agent_output_audio_format,
             )
         )
+        self.late_results.arrived = self.tell_late_results
+        self.tell_late_results()
+
+    def tell_late_results(self) -> None:
+        """Tell the agent what became of tools that it does not wait for any more."""
+        while self.end is None and (late := self.late_results.take()):
+            self.say(ContextualUpdate(late.text))
+            late.told()
 
     async def carry_speech(self, speech: Speech) -> None:
         """Carry speech both ways; devices that cannot be opened end the session, because a deaf agent is of no use."""
@@ -264,7 +282,7 @@ class Session:
         try:
             if self._takes_calls:
                 with self._running[call.tool_call_id]:
-                    answer = await self.call_tool(call, self.name, conversation_id)
+                    answer = await self.tools.call(call, self.name, conversation_id)
             answer = answer or events.ToolAnswer(STOPPED, True, "stopped", trio.current_time() - began)
             self._outbox.put(self.side.send(ClientToolResult(call.tool_call_id, answer.result, answer.is_error)))
             is_delivered = True

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from convaid import ToolContext, ToolError, tool
 from convaid.calls import ToolCalls, open_tool_calls
-from convaid.config.model import ToolConfig, ToolsConfig
+from convaid.config.policy import ToolPolicy, ToolsConfig
 from convaid.events import Outcome
 from convaid.plugins import Plugins
+from convaid.plugins.loading import find_stray_tables
 from convaid.protocol.from_agent import ClientToolCall
 
 from .plugin import WAIT_LIMIT, add, add_async, ask, make_plugin, make_plugins
@@ -51,7 +52,7 @@ async def test_wrong_arguments_are_explained(name: str) -> None:
 
 
 async def test_an_unknown_tool_gets_the_nearest_names() -> None:
-    config = ToolsConfig(named={"add_async": ToolConfig(enabled=False)})
+    config = ToolsConfig(named={"add_async": ToolPolicy(enabled=False)})
     async with open_tool_calls(make_plugins(add, add_async), config) as tool_calls:
         near, far, disabled = [await ask(tool_calls, name) for name in ("Ad", "x" * 1000, "add_async")]
     assert (near.outcome, near.is_error) == ("unknown", True)
@@ -60,14 +61,13 @@ async def test_an_unknown_tool_gets_the_nearest_names() -> None:
     assert disabled.outcome == "unknown"
 
 
-async def test_a_table_for_a_tool_that_is_not_there_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    config = ToolsConfig(named={"ad": ToolConfig(), "add": ToolConfig(), "xyzzy": ToolConfig()})
-    async with open_tool_calls(make_plugins(add), config):
-        pass
-    assert caplog.messages == [
+def test_names_of_policies_are_held_against_what_there_is() -> None:
+    slips, absent = find_stray_tables(make_plugins(add), ["ad", "add", "xyzzy", "*", "tried.*", "tired.*"])
+    assert [str(problem) for problem in slips] == [
         'tools.ad: no plugin in use offers this tool; did you mean "add"?',
-        "tools.xyzzy: no plugin in use offers this tool",
+        'tools."tired.*": no plugin in use offers this tool; did you mean "tried.*"?',
     ]
+    assert [problem.path for problem in absent] == ["tools.xyzzy"]
 
 
 @tool

@@ -12,7 +12,7 @@ import trio
 
 from convaid import tool
 from convaid.calls import ToolCalls, open_tool_calls
-from convaid.config.model import ToolConfig, ToolsConfig
+from convaid.config.policy import ToolPolicy, ToolsConfig
 
 from .plugin import WAIT_LIMIT, add, ask, block, make_plugins, sleep
 
@@ -66,7 +66,7 @@ async def test_no_more_run_at_once_than_allowed(name: str) -> None:
         await trio.sleep(0.05)
         count(-1)
 
-    config = ToolsConfig(parallel=20, named={name: ToolConfig(parallel=5)})
+    config = ToolsConfig(parallel=20, named={name: ToolPolicy(parallel=5)})
     other = {"block": "sleep", "sleep": "block"}[name]
     async with open_tool_calls(make_plugins(counted_block, counted_sleep), config) as tool_calls:
         assert (await call_many(tool_calls, name, None, 15))[0] == {"ok": 15}
@@ -76,7 +76,7 @@ async def test_no_more_run_at_once_than_allowed(name: str) -> None:
 
 
 async def test_who_finds_no_place_in_time_is_told_so() -> None:
-    config = ToolsConfig(time_limit=0.3, named={"block": ToolConfig(parallel=2)})
+    config = ToolsConfig(time_limit=0.3, named={"block": ToolPolicy(parallel=2)})
     async with open_tool_calls(SLEEPERS, config) as tool_calls:
         outcomes, _ = await call_many(tool_calls, "block", {"seconds": 1.0}, 5)
         assert outcomes == {"time-out": 2, "overloaded": 3}

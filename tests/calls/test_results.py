@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from pathlib import Path
+from time import process_time
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convaid.calls.results import NOTHING, UnsendableResult, cut_text, write_result
+
+SIZE = 100_000  # characters: more than anything here that is not to be cut
 
 
 class Colour(Enum):
@@ -99,11 +102,11 @@ Point = namedtuple("Point", "x y")
         (math.nan, "null"),
         (2**64, str(2**64)),
         (-(10**300), str(-(10**300))),
-        ("\ud800", "\ud800"),
+        ("\ud800", "?"),
     ],
 )
 def test_values_become_text(value: object, text: str) -> None:
-    assert write_result(value) == text
+    assert write_result(value, SIZE) == text
 
 
 def make_circle() -> list[Any]:
@@ -142,13 +145,13 @@ async def coroutine() -> None: ...
 )
 def test_what_has_no_text_is_said(make: Callable[[], object], complaint: str) -> None:
     with pytest.raises(UnsendableResult) as caught:
-        write_result(make())
+        write_result(make(), SIZE)
     assert str(caught.value) == complaint
 
 
 def test_the_same_value_twice_is_no_circle() -> None:
     part = [1]
-    assert write_result([part, part, {"a": part}]) == '[[1],[1],{"a":[1]}]'
+    assert write_result([part, part, {"a": part}], SIZE) == '[[1],[1],{"a":[1]}]'
 
 
 @given(
@@ -158,7 +161,7 @@ def test_the_same_value_twice_is_no_circle() -> None:
     ).filter(lambda value: value is not None and not isinstance(value, str))
 )
 def test_what_json_has_comes_back(value: object) -> None:
-    assert json.loads(write_result(value)) == value
+    assert json.loads(write_result(value, SIZE)) == value
 
 
 @given(st.text(alphabet=st.characters(codec=None, exclude_categories=())), st.integers(1, 100))
@@ -175,3 +178,42 @@ def test_a_cut_is_marked() -> None:
     assert len(cut) == 100
     assert cut.endswith("xxx… [cut here; 1000 characters in all]")
     assert cut_text("x" * 100, 100) == "x" * 100
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: "x" * 10**8,
+        lambda: ["x" * 10**8],
+        lambda: {"ä" * 10**8: 1},
+        lambda: [0] * 10**7,
+        lambda: [[[1] * 100] * 1000] * 1000,
+        lambda: dict.fromkeys(range(10**6), 1),
+        lambda: [Lamp("desk", 3)] * 10**7,
+        lambda: [Level.LOW] * 10**7,
+        lambda: [10**3000] * 10**6,
+        lambda: Path("x" * 10**7),
+    ],
+)
+def test_what_is_far_too_long_is_cut_without_being_looked_at(make: Callable[[], object]) -> None:
+    value = make()
+    begin = process_time()
+    text = write_result(value, 1000)
+    assert process_time() - begin < 0.2  # seconds; to write it all would take longer
+    assert len(text) == 1000
+    assert "[cut here; " in text
+
+
+@given(
+    st.lists(st.integers(0, 9) | st.text(max_size=3) | st.lists(st.none() | st.sampled_from(Level))),
+    st.integers(60, 80),
+)
+def test_a_structure_is_cut_as_its_text_would_be(value: list[object], size: int) -> None:
+    whole, cut = write_result(value, SIZE), write_result(value, size)
+    if len(whole) <= size:
+        assert cut == whole
+    else:
+        assert len(cut) == size
+        kept, _, mark = cut.partition("… [cut here; ")
+        assert whole.startswith(kept)
+        assert mark

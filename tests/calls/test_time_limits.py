@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from convaid import tool
-from convaid.calls import calls, open_tool_calls
-from convaid.config.model import ToolConfig, ToolsConfig
+from convaid.calls import aftermath, open_tool_calls
+from convaid.config.policy import ToolPolicy, ToolsConfig
 from convaid.events import ToolAnswer
 from convaid.plugins import Plugins
 
@@ -82,7 +82,7 @@ async def test_limits_come_from_the_configuration_then_the_author_then_the_defau
         """Do not hurry."""
         await trio.sleep_forever()
 
-    config = ToolsConfig(time_limit=60, named={"calm": ToolConfig(time_limit=0.06)})
+    config = ToolsConfig(time_limit=60, named={"calm": ToolPolicy(time_limit=0.06)})
     async with open_tool_calls(make_plugins(hurried, calm), config) as tool_calls:
         assert "0.05 s" in (await ask(tool_calls, "hurried")).result
         assert "0.06 s" in (await ask(tool_calls, "calm")).result
@@ -111,7 +111,7 @@ async def test_a_plugin_that_blocks_hurts_only_itself(release: threading.Event) 
     async def be_rude() -> None:
         rude.append(await ask(tool_calls, "block_room"))
 
-    config = ToolsConfig(named={"block_room": ToolConfig(time_limit=0.2)})
+    config = ToolsConfig(named={"block_room": ToolPolicy(time_limit=0.2)})
     async with open_tool_calls(make_stubborn_tools(release), config) as tool_calls:
         with trio.fail_after(WAIT_LIMIT / 2):
             async with trio.open_nursery() as nursery:
@@ -156,7 +156,7 @@ async def test_the_log_says_where_a_tool_goes_on_that_was_given_up(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(calls, "REACTION_LIMIT", 0.05)
+    monkeypatch.setattr(aftermath, "REACTION_LIMIT", 0.05)
     async with open_tool_calls(make_stubborn_tools(release), ToolsConfig(time_limit=0.05)) as tool_calls:
         assert (await ask(tool_calls, name)).outcome == "time-out"
         with trio.fail_after(WAIT_LIMIT):
@@ -172,7 +172,7 @@ async def test_the_log_says_where_a_tool_goes_on_that_was_given_up(
 async def test_a_tool_that_ends_when_it_is_given_up_is_not_worth_a_line(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "REACTION_LIMIT", 0.2)
+    monkeypatch.setattr(aftermath, "REACTION_LIMIT", 0.2)
     async with open_tool_calls(make_plugins(sleep), ToolsConfig(time_limit=0.05)) as tool_calls:
         assert (await ask(tool_calls, "sleep", {"seconds": 5})).outcome == "time-out"
         await trio.sleep(0.3)

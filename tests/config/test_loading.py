@@ -12,7 +12,7 @@ from convaid.config import (
     CommandConfig,
     Configuration,
     LimitsConfig,
-    ToolConfig,
+    ToolPolicy,
     WavConfig,
     load_configuration,
     parse_configuration,
@@ -72,7 +72,7 @@ def test_everything_has_its_place() -> None:
     assert type(kitchen.limits.life) is float
     assert office.sound == WavConfig(speaker=Path("out.wav"))
     assert configuration.tools.time_limit == math.inf
-    assert configuration.tools.named == {"add_note": ToolConfig(enabled=False)}
+    assert configuration.tools.named == {"add_note": ToolPolicy(enabled=False)}
     assert configuration.plugins == {"notes": {"path": "/var/lib/notes"}}
 
 

@@ -16,7 +16,7 @@ from convaid.config import (
     LogConfig,
     OverridesConfig,
     PlatformConfig,
-    ToolConfig,
+    ToolPolicy,
     ToolsConfig,
     WavConfig,
     load_configuration,
@@ -63,7 +63,7 @@ def test_three_changed_lines_lead_to_a_real_agent() -> None:
         ("conversations.main.command", CommandConfig),
         ("conversations.main.limits", LimitsConfig),
         ("tools", ToolsConfig),
-        ("tools.add_note", ToolConfig),
+        ("tools.add_note", ToolPolicy),
         ("log", LogConfig),
         ("daemon", DaemonConfig),
     ],
@@ -82,5 +82,6 @@ def test_shows_the_defaults() -> None:
     for examples in ("overrides", "dynamic_variables", "wav", "command"):
         del shown["conversations"]["main"][examples]
         defaults["conversations"]["main"].pop(examples, None)
-    del shown["tools"]["add_note"]
+    for example in ("add_note", "snapshot", "journal"):
+        del shown["tools"][example]
     assert shown | {"plugins": {}} == defaults

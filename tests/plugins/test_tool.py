@@ -349,7 +349,7 @@ def test_what_cannot_be_offered_is_refused_with_the_remedy() -> None:
         """Set it."""
 
     refusals: dict[Callable[..., Any], str] = {
-        no_docstring: "has no description: say in a docstring",
+        no_docstring: "has no description: say in its docstring",
         no_description: 'has the parameter "level" without a description: write Annotated[int, "what the agent',
         no_item_description: 'has the parameter "place[][]" without a description',
         no_type: 'has the parameter "level" without a type: write level: str, say',

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-from attrs import define, field
+from attrs import define, field, frozen
 
 from convaid import events
 from convaid.config import LimitsConfig
@@ -55,6 +55,19 @@ async def answer_ok(call: ClientToolCall) -> events.ToolAnswer:
     return events.ToolAnswer(f"{call.tool_name} done", False, "ok", 0.0)
 
 
+@frozen
+class OneTool:
+    """Runs one function for every call."""
+
+    tool: Tool
+
+    async def call(self, call: ClientToolCall, conversation: str, conversation_id: str) -> events.ToolAnswer:
+        return await self.tool(call)
+
+    def interrupt(self, conversation_id: str) -> None:
+        """Nothing is to be stopped."""
+
+
 @asynccontextmanager
 async def talk(
     tool: Tool = answer_ok, limits: LimitsConfig | None = None, last_words: float = 3.0
@@ -62,10 +75,7 @@ async def talk(
     platform = Platform()
     seen: list[events.Event] = []
 
-    async def call_tool(call: ClientToolCall, conversation: str, conversation_id: str) -> events.ToolAnswer:
-        return await tool(call)
-
-    session = Session("main", platform.link, limits or LimitsConfig(), call_tool, seen.append, None)
+    session = Session("main", platform.link, limits or LimitsConfig(), OneTool(tool), seen.append, None)
     held = Talk(session, platform, trio.Event(), seen)
 
     async def run() -> None:

@@ -1,20 +1,15 @@
-"""The platform's REST calls that a conversation needs (floor 2)."""
+"""The URL that opens one conversation with a private agent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import trio
 
 from convaid.errors import LinkError, LinkRefused
 from convaid.protocol.refusal import read_detail, read_json
-from convaid.transport import load_trust_store, split_url
-
-if TYPE_CHECKING:
-    import httpx
+from convaid.rest.request import open_http, request
+from convaid.transport import split_url
 
 __all__ = ["fetch_signed_url", "mint_signed_url"]
 
@@ -40,39 +35,27 @@ async def fetch_signed_url(
 ) -> str:
     """GET a signed URL from an endpoint that answers with the URL as text or as JSON ``{"signed_url": ...}``.
 
-    Errors as for `mint_signed_url`. Proxies of the environment are not used: the WebSocket could not use them either.
+    Errors as for `mint_signed_url`.
     """
-    import httpx
-
-    host = urlsplit(url).hostname
-    try:
-        with trio.fail_after(time_limit):  # over everything: httpx limits each read, and a body may drip for ever
-            async with (
-                httpx.AsyncClient(verify=load_trust_store(), timeout=None, trust_env=False) as http,
-                http.stream("GET", url, params=query, headers={"Accept-Encoding": "identity", **headers}) as response,
-            ):
-                body = await read_bounded(response)
-    except trio.TooSlowError:
-        raise LinkError(f"{host} did not hand out a signed URL in {time_limit:g} s") from None
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # the last: host names that cannot be encoded
-        raise LinkError(f"cannot fetch a signed URL from {host}: {str(error) or type(error).__name__}") from error
-    if response.status_code != httpx.codes.OK:
-        raise LinkRefused(response.status_code, read_detail(body))
-    signed_url = read_signed_url(body)
+    async with open_http() as http:
+        reply = await request(
+            http,
+            "GET",
+            url,
+            deed="fetch a signed URL from",
+            query=query,
+            headers=headers,
+            body_limit=BODY_LIMIT,
+            time_limit=time_limit,
+        )
+    if reply.status != 200:
+        raise LinkRefused(reply.status, read_detail(reply.body))
+    signed_url = read_signed_url(reply.body)
     try:
         split_url(signed_url)
     except LinkError as error:
-        raise LinkError(f"{host} handed out something that is not a signed URL: {error}") from None
+        raise LinkError(f"{urlsplit(url).hostname} handed out something that is not a signed URL: {error}") from None
     return signed_url
-
-
-async def read_bounded(response: httpx.Response) -> bytes:
-    """Read a body and keep about `BODY_LIMIT` of it."""
-    body = b""
-    async for chunk in response.aiter_raw():  # as it came: a small body may unpack to a huge one
-        if len(body) < BODY_LIMIT:
-            body += chunk
-    return body
 
 
 def read_signed_url(body: bytes) -> str:

@@ -1,0 +1,22 @@
+"""What a daemon and its worker processes say to each other: JSON, each with its length in front (floor 5, pure).
+
+To a worker: the plugin's opening, once, and then one call after the other. From it: that it is ready, or why not; then,
+for each call, that it puts the agent off, and how it ended. What a worker says is checked by whoever reads it: it is a
+plugin's code that may have written it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+__all__ = ["HEADER", "write_frame"]
+
+HEADER = struct.Struct(">I")
+
+
+def write_frame(content: dict[str, Any]) -> bytes:
+    """Return the bytes of a frame; ``content`` is JSON's, with text of any kind and whole numbers of any size."""
+    body = json.dumps(content).encode()
+    return HEADER.pack(len(body)) + body

@@ -1,0 +1,250 @@
+"""Where a plugin's `process` tools run: worker processes, one for each running call (floor 5).
+
+A process serves one call after the other, and one is always ready, or soon will be, so that a call need not wait for
+Python to start and the plugin to be imported. Whatever a call does to its process costs that call alone: at its
+deadline, or when it breaks the rules, the process is killed, and all of its group.
+
+What this does not do: it is no sandbox. A tool has the daemon's user, files and network, and a program that it starts in
+a session of its own escapes.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+from collections import deque
+from collections.abc import Collection
+
+import trio
+from attrs import define, field, frozen
+from outcome import Value
+
+from convaid.calls.process import Process, open_process
+from convaid.calls.run import Ending, Run, describe_stop
+from convaid.config.secrets import names_secret
+from convaid.plugins.loading import Plugin
+
+__all__ = ["Processes", "ProcessesState", "make_environment"]
+
+logger = logging.getLogger(__name__)
+
+STARTS_AT_ONCE = (
+    2  # a start is a fraction of a second of work; calls that are short may be over before a third is ready
+)
+SPARE_DELAY = 0.1  # seconds that a call may take without another process being started for the next
+IDLE_LIMIT = 60.0  # seconds until an idle process that is not the only one is ended
+CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd's, of the daemon
+
+
+@frozen
+class ProcessesState:
+    """What there is, and what has been."""
+
+    busy: int
+    idle: int
+    starting: int
+    killed: int
+    """How many were killed because their call's time was over, or nobody wanted it any more."""
+    crashed: int
+    """How many ended by themselves in a call, or were killed because they broke the rules."""
+
+
+@define(eq=False)
+class Processes:
+    """The processes of one plugin. All of it belongs to the conversations' loop."""
+
+    plugin: Plugin
+    _environment: dict[str, str]
+    failure: str = field(default="", init=False)
+    """Why no process could be started the last time; each call that finds none tries again."""
+    _live: set[Process] = field(factory=set, init=False)
+    """Those that have loaded the plugin."""
+    _idle: list[Process] = field(factory=list, init=False)
+    """The one that is used next is the last, so that those too many grow old."""
+    _waiting: deque[Run] = field(factory=deque, init=False)
+    _starting: int = field(default=0, init=False)
+    _awaits_spare: bool = field(default=False, init=False)
+    _killed: int = field(default=0, init=False)
+    _crashed: int = field(default=0, init=False)
+    _nursery: trio.Nursery | None = field(default=None, init=False)
+    _ended: trio.Event = field(factory=trio.Event, init=False)
+
+    @property
+    def state(self) -> ProcessesState:
+        busy = len(self._live) - len(self._idle)
+        return ProcessesState(busy, len(self._idle), self._starting, self._killed, self._crashed)
+
+    async def open(self) -> None:
+        """Nothing needs to be waited for: `watch` starts the first process."""
+
+    async def watch(self) -> None:
+        """Keep the processes, and one that is idle, until `close`; then kill them all."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._start_process()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+            for run in self._waiting:
+                run.finish(Value(describe_stop(run)))
+            self._ended.set()
+
+    async def close(self) -> None:
+        """Kill all processes and wait until they are gone, for a limited time."""
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):  # each has a limit of its own
+                await self._ended.wait()
+
+    def start(self, run: Run) -> None:
+        """Begin a run, in a process of its own; `Run.finish` is told of its end."""
+        if self._idle:
+            process = self._idle.pop()
+            process.run = run
+            process.given.set()
+        else:
+            self._waiting.append(run)
+        self._provide()
+
+    def cancel(self, run: Run) -> None:
+        """Kill the run's process."""
+        if run in self._waiting:
+            self._waiting.remove(run)
+            run.finish(Value(describe_stop(run)))
+        for process in self._live:
+            if process.run is run:
+                self._killed += 1
+                process.life.cancel()
+
+    def _provide(self) -> None:
+        """See to it that there are processes for the calls that wait, and soon one for the next."""
+        if self._nursery is None:
+            return
+        while self._starting < min(len(self._waiting), STARTS_AT_ONCE):
+            self._start_process()
+        if not self._idle and not self._starting and not self._awaits_spare:
+            self._awaits_spare = True
+            self._nursery.start_soon(self._bring_spare)
+
+    async def _bring_spare(self) -> None:
+        await trio.sleep(SPARE_DELAY)
+        self._awaits_spare = False
+        if not self._idle and not self._starting and not self.failure:
+            self._start_process()
+
+    def _start_process(self) -> None:
+        assert self._nursery is not None
+        self._starting += 1
+        self._nursery.start_soon(self._keep_process, name=f"a process of {self.plugin.name}")
+
+    async def _keep_process(self) -> None:
+        """See one process from its start to its end."""
+        await trio.lowlevel.checkpoint()  # where all is at its end, none is started any more
+        try:
+            process = await open_process(self.plugin, self._environment)
+        except OSError as error:
+            self._note_start(str(error))
+            return
+        failure = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(process.log_output)
+            nursery.start_soon(process.notice_end)
+            try:
+                with process.life:
+                    failure = await process.prepare()
+                    self._note_start(failure)
+                    if not failure:
+                        self._live.add(process)
+                        await self._serve(process)
+            finally:
+                await process.end()
+                if failure is None:
+                    self._note_start(process.fault or "it was stopped")
+                await self._see_off(process)
+            nursery.cancel_scope.cancel()
+
+    def _note_start(self, failure: str) -> None:
+        self._starting -= 1
+        self.failure = failure
+        if not failure:
+            return
+        logger.error("no process of %s can be used: %s", self.plugin, failure)
+        while self._waiting and not self._live:
+            run = self._waiting.popleft()
+            text = (
+                f'The tool "{run.call.tool_name}" is out of service: its process does not start. Do not call it again.'
+            )
+            run.finish(Value(("error", text)))
+
+    async def _serve(self, process: Process) -> None:
+        """Have a process run one call after the other, until it cannot run another."""
+        while run := await self._take_run(process):
+            process.is_at_work = True
+            # The journal is ours, and not for the process.
+            refusal = None if run.journal is None else await trio.to_thread.run_sync(run.note_begin)
+            report = (refusal, True) if refusal is not None else await process.perform(run)
+            if report is None:
+                return
+            process.run, process.is_at_work = None, False
+            ending, is_clean = report
+            await _finish(run, ending)
+            if not is_clean:
+                return
+
+    async def _take_run(self, process: Process) -> Run | None:
+        """Wait until there is a call for the process; None if it is not needed any more."""
+        if self._waiting:
+            process.run = self._waiting.popleft()
+            self._provide()
+            return process.run
+        process.given = trio.Event()
+        self._idle.append(process)
+        while process.run is None:
+            with trio.move_on_after(math.inf if len(self._idle) == 1 else IDLE_LIMIT):
+                await process.given.wait()
+            if process.run is None and len(self._idle) > 1:
+                return None
+        return process.run
+
+    async def _see_off(self, process: Process) -> None:
+        """A process is gone: say what that means for its call."""
+        self._live.discard(process)
+        if process in self._idle:
+            self._idle.remove(process)
+        run = process.run
+        if run is not None and (process.is_at_work or run.is_given_up):
+            await _finish(run, self._describe_end(process, run))
+        elif run is not None:
+            self._waiting.appendleft(run)
+        self._provide()
+
+    def _describe_end(self, process: Process, run: Run) -> Ending:
+        if not process.fault:
+            return describe_stop(run)
+        self._crashed += 1
+        name, what = run.call.tool_name, process.fault
+        if process.status == -signal.SIGXCPU and run.offer.cpu_limit is not None:
+            what = f"it used more than {run.offer.cpu_limit:g} s of processor time"
+        logger.error('the process of the tool "%s" is lost: %s', name, what)
+        return "error", (
+            f'The tool "{name}" failed, with its process: {what}. It may have done part of its work: '
+            "do not call it again at once."
+        )
+
+
+async def _finish(run: Run, ending: Ending) -> None:
+    if run.journal is not None:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(run.note_end, ending)
+    run.finish(Value(ending))
+
+
+def make_environment(hidden: Collection[str]) -> dict[str, str]:
+    """Return our environment for a plugin's processes, without ``hidden`` and whatever is named as secrets are."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in hidden and name != CREDENTIALS and not names_secret(name)
+    }
