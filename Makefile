@@ -17,7 +17,7 @@ test: $(VENV)/.test ## the tests
 check: $(VENV)/.check strangers test ## the tests with the official SDKs, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy convaid $(wildcard plugins/*/*.py)
+	$(BIN)/mypy convaid $(wildcard plugins/*/*.py plugins/*/convaid_*/)
 
 strangers: $(VENV)/.test ## install the official SDKs, for the tests that let them talk to the simulator
 	$(BIN)/pip install --quiet -e '.[strangers]'

@@ -9,14 +9,15 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import trio
 from attrs import define, field
 
 from convaid import events
-from convaid.calls import note_told, open_tool_calls
-from convaid.config import Configuration, ConversationConfig, ToolsConfig, require_api_key
+from convaid.calls import ToolCalls, note_told, open_tool_calls
+from convaid.config import Configuration, ConversationConfig, Secret, ToolsConfig, require_api_key
 from convaid.errors import ConfigurationError, JournalError, Problem
 from convaid.plugins import Plugins
 from convaid.protocol.endings import SessionEnd
@@ -60,14 +61,15 @@ async def run_daemon(
     observe: Callable[[events.Event], None],
     daemon: Daemon | None = None,
     is_dry: bool = False,
+    is_matched: bool = True,
     task_status: trio.TaskStatus[Daemon] = trio.TASK_STATUS_IGNORED,
 ) -> Daemon:
     """Keep all conversations going until every one is over or ``stop`` is set, or SIGINT or SIGTERM arrives.
 
     Ready (``task_status``) when plugins are up and conversations begin; the network need not be there. ``observe`` is
-    told every event, at once and on this loop. ``is_dry``: tools are not run, but answered with their ``mock``. From
-    the request to stop, everything ends within ``stop_grace`` seconds; a second signal ends it at once. Raises
-    `ConfigurationError` before anything starts.
+    told every event, at once and on this loop. ``is_dry``: tools are not run, but answered with their ``mock``.
+    ``is_matched``: they are held against the platform, if there is a way. From the request to stop, everything ends
+    within ``stop_grace`` seconds; a second signal ends it at once. Raises `ConfigurationError` before anything starts.
     """
     daemon = daemon or Daemon()
     api_key = require_api_key(configuration, os.environ)
@@ -84,6 +86,8 @@ async def run_daemon(
                 services.start_soon(announcer.run)
                 try:
                     with conversations_scope:
+                        if is_matched:
+                            await services.start(match_tools, configuration, plugins, api_key, tool_calls)
                         async with trio.open_nursery() as conversations:
                             for name, settings in configuration.conversations.items():
                                 conversation = Conversation(
@@ -106,6 +110,32 @@ async def run_daemon(
                     announcer.tell()
             services.cancel_scope.cancel()
     return daemon
+
+
+async def match_tools(
+    configuration: Configuration,
+    plugins: Plugins,
+    api_key: Secret | None,
+    tool_calls: ToolCalls,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Hold the tools against the platform, and let their calls know how long it waits. Raises as `match_at_start`.
+
+    Conversations may begin at once; where ``strict`` is set, after it.
+    """
+    if not configuration.tools.strict:
+        task_status.started()
+    if api_key or configuration.tools.snapshot or configuration.platform.simulator_file:
+        for name in ("httpx", "convaid.matching.observing"):  # 0.2 s, for which no conversation is to wait
+            await trio.to_thread.run_sync(import_module, name)
+        from convaid.matching.observing import match_at_start
+
+        match = await match_at_start(configuration, plugins, api_key)
+        for conversation, timeouts in match.response_timeouts.items():
+            tool_calls.learn_response_timeouts(conversation, timeouts)
+    if configuration.tools.strict:
+        task_status.started()
 
 
 @contextmanager

@@ -30,6 +30,7 @@ FLOORS = {
     "session": 3,
     "plugins": 4,
     "calls": 5,
+    "matching": 5,
     "supervisor": 5,
     "simulator": 5,
     "logs": 6,

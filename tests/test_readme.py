@@ -54,6 +54,14 @@ def test_the_three_lines_to_a_real_agent_are_a_configuration() -> None:
     assert configuration.conversations["main"].auth == "signed_url"
 
 
+def test_the_policies_of_the_readme_are_policies() -> None:
+    text = '[conversations.main]\nagent_id = "agent_demo"\n' + find_block("toml", "[tools.open_door]")
+    policies = parse_configuration(text, "README.md").tools.named
+    assert policies["open_door"].find_permission({"door": "shed"}) == "allow"
+    assert policies["open_door"].find_permission({"door": "front"}) == "ask"
+    assert policies["find_flights"].deliver_late
+
+
 def test_the_scenario_of_the_readme_is_one() -> None:
     scenario = parse_scenario(find_block("toml", "expect_text"), "README.md")
     assert len(scenario.steps) == 5

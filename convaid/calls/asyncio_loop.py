@@ -72,9 +72,12 @@ class AsyncioLoop(Loop):
             async with asyncio.timeout(LEFTOVER_LIMIT):
                 await loop.shutdown_asyncgens()
 
-    def _log_failure(self, _: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
+    def _log_failure(self, loop: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
         """asyncio's last resort, for what nobody else has seen: each is logged once, and everything goes on."""
-        logger.error("%s: %s", self._owner, told.get("message"), exc_info=told.get("exception"))
+        error = told.get("exception")
+        if isinstance(error, SystemExit | KeyboardInterrupt) or (error is None and loop.is_closed()):
+            return  # `_turn` or `_end_leftovers` has said so
+        logger.error("%s: %s", self._owner, told.get("message"), exc_info=error)
 
     def post(self, act: Callable[..., object], *args: object) -> None:
         if self._loop is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from functools import partial
@@ -28,12 +28,16 @@ from convaid.protocol.from_agent import ClientToolCall
 from convaid.structuring import nearest
 
 if TYPE_CHECKING:
+    from convaid.calls.processes import Processes
     from convaid.journal import Journal
 
 __all__ = ["ToolCalls", "list_offered", "open_tool_calls"]
 
 logger = logging.getLogger(__name__)
 
+PROCESSES = (
+    16  # calls at once of a tool that runs in processes, if nobody says otherwise: each takes a Python of its own
+)
 QUEUE_LIMIT = 1000  # calls that may wait for a place; a flood of more is answered at once
 NAME_LENGTH = 80  # characters of an unknown tool's name that an answer repeats
 PLATFORM_LIMIT = 20.0  # seconds that the platform waits for a tool of which nothing else is known: its default
@@ -64,6 +68,7 @@ class ToolCalls:
         journal: Journal | None,
         deliver: Deliver,
         is_dry: bool,
+        hidden: Collection[str],
     ) -> None:
         self.approvals = Approvals()
         self.aftermath = Aftermath(nursery, self._cancel, deliver, journal)
@@ -74,11 +79,15 @@ class ToolCalls:
         self._rooms = {
             plugin.name: Room(plugin, config.quarantine_after) for plugin in plugins.ready if _needs_room(plugin)
         }
+        self.approvals.approvers.extend(room for room in self._rooms.values() if room.plugin.approve is not None)
+        self._processes: dict[str, Processes] = {}
         self._observers = [room for room in self._rooms.values() if room.plugin.observe is not None]
         self._places = trio.Semaphore(config.parallel)
         self._gates = {
             tool.name: Gate(_make_offer(tool, plugin, config)) for tool, plugin in list_offered(plugins, config)
         }
+        if not is_dry:
+            self._make_processes(hidden)
         self._response_timeouts: dict[str, Mapping[str, float | None]] = {}
         self._awaited: set[Run] = set()
         self._open_calls = 0
@@ -86,6 +95,11 @@ class ToolCalls:
     @property
     def rooms(self) -> tuple[Room, ...]:
         return tuple(self._rooms.values())
+
+    @property
+    def places(self) -> tuple[Room | Processes, ...]:
+        """Where tools run, but for worker threads."""
+        return (*self._rooms.values(), *self._processes.values())
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -133,6 +147,14 @@ class ToolCalls:
         for room in self._observers:
             room.observe(event)
 
+    def _make_processes(self, hidden: Collection[str]) -> None:
+        offers = [gate.offer for gate in self._gates.values() if gate.offer.runs == "process"]
+        if offers:
+            from convaid.calls.processes import Processes, make_environment
+
+            environment = make_environment(hidden)
+            self._processes = {offer.plugin.name: Processes(offer.plugin, environment) for offer in offers}
+
     # --- from the call to its answer --------------------------------------------------------------------------------
 
     async def _see_to_its_end(self, call: ClientToolCall, conversation: str, conversation_id: str) -> Ending:
@@ -143,6 +165,8 @@ class ToolCalls:
         room = self._rooms.get(offer.plugin.name)
         if room is not None and room.failure:
             return "error", f'The tool "{call.tool_name}" is out of service. Do not call it again in this conversation.'
+        if room is not None and room.is_stuck:
+            return "error", f'The tool "{call.tool_name}" is stuck and cannot be run now. Try again in a few minutes.'
         patience = min(offer.time_limit, self._find_patience(offer.tool, conversation))
         run = Run(
             offer,
@@ -210,8 +234,8 @@ class ToolCalls:
         """Begin a run that has its places, and wait for its ending, or for the tool to put the agent off."""
         run.has_begun = True
         run.waiting = trio.lowlevel.current_task()
-        if room is not None and run.offer.runs == "room" and not self._is_dry:
-            room.start(run)
+        if place := self._find_place(run):
+            place.start(run)
         else:
             # Not trio.to_thread: that takes half as long again, and would let the plugin call back into our loop. A
             # context of its own, because threads are used again: decimal's settings, say, belong to it.
@@ -241,9 +265,15 @@ class ToolCalls:
 
     def _cancel(self, run: Run) -> None:
         """Ask a run's code to end, where there is a way."""
-        room = self._rooms.get(run.offer.plugin.name)
-        if room is not None and run.offer.runs == "room":
-            room.cancel(run)
+        if place := self._find_place(run):
+            place.cancel(run)
+
+    def _find_place(self, run: Run) -> Room | Processes | None:
+        """Return where a run's code runs; None: in a worker thread."""
+        if self._is_dry or run.offer.runs == "thread":
+            return None
+        places: Mapping[str, Room | Processes] = self._rooms if run.offer.runs == "room" else self._processes
+        return places[run.offer.plugin.name]
 
     def _describe_unknown(self, name: str) -> str:
         name = name[:NAME_LENGTH]
@@ -260,6 +290,7 @@ async def open_tool_calls(
     journal: Journal | None = None,
     deliver: Deliver = drop,
     is_dry: bool = False,
+    hidden: Collection[str] = (),
 ) -> AsyncIterator[ToolCalls]:
     """Open the rooms of the plugins that need one, and yield what runs their tools; closes the rooms at the end.
 
@@ -267,20 +298,24 @@ async def open_tool_calls(
     lifespan does not begin is out of service, and its tools answer so. Calls are over before this is: whoever opens it
     ends its conversations first. ``journal`` (the caller's to close) sees to it that no call runs twice; ``deliver`` is
     given the results that come after their conversation's agent was answered; ``is_dry``: no tool runs, each is
-    answered with its ``mock``.
+    answered with its ``mock``; ``hidden`` names variables of the environment that no process of a plugin gets.
     """
     async with open_background() as nursery:
-        tool_calls = ToolCalls(plugins, config, nursery=nursery, journal=journal, deliver=deliver, is_dry=is_dry)
-        rooms = tool_calls.rooms
+        tool_calls = ToolCalls(
+            plugins, config, nursery=nursery, journal=journal, deliver=deliver, is_dry=is_dry, hidden=hidden
+        )
+        places = tool_calls.places
         try:
             async with trio.open_nursery() as opening:
-                for room in rooms:
-                    opening.start_soon(room.open, name=f"open the room of {room.plugin.name}")
+                for place in places:
+                    opening.start_soon(place.open)
+            for place in places:
+                nursery.start_soon(place.watch)
             yield tool_calls
         finally:
             async with trio.open_nursery() as closing:
-                for room in rooms:
-                    closing.start_soon(room.close, name=f"close the room of {room.plugin.name}")
+                for place in places:
+                    closing.start_soon(place.close)
 
 
 @asynccontextmanager
@@ -298,12 +333,13 @@ async def open_background() -> AsyncIterator[trio.Nursery]:
 
 def _make_offer(tool: Tool, plugin: Plugin, config: ToolsConfig) -> Offer:
     policy = config.find_policy(tool.name, plugin.name)
+    most = PROCESSES if (policy.runs or tool.runs) == "process" else config.parallel
     return Offer(
         tool=tool,
         plugin=plugin,
         policy=policy,
         time_limit=config.find_time_limit(tool.name, plugin.name, tool.time_limit),
-        places=trio.Semaphore(policy.parallel or tool.parallel or config.parallel),
+        places=trio.Semaphore(policy.parallel or tool.parallel or most),
         log=logging.getLogger(f"convaid.plugin.{plugin.name}"),
     )
 

@@ -4,8 +4,8 @@ A process serves one call after the other, and one is always ready, or soon will
 Python to start and the plugin to be imported. Whatever a call does to its process costs that call alone: at its
 deadline, or when it breaks the rules, the process is killed, and all of its group.
 
-What this does not do: it is no sandbox. A tool has the daemon's user, files and network, and a program that it starts in
-a session of its own escapes.
+What this does not do: it is no sandbox. A tool has the daemon's user, files and network, and a program that leaves its
+process group escapes.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ __all__ = ["Processes", "ProcessesState", "make_environment"]
 
 logger = logging.getLogger(__name__)
 
-STARTS_AT_ONCE = (
-    2  # a start is a fraction of a second of work; calls that are short may be over before a third is ready
-)
+STARTS_AT_ONCE = 2  # a start is half a second of work: until then, processes that run calls may be free again
 SPARE_DELAY = 0.1  # seconds that a call may take without another process being started for the next
 IDLE_LIMIT = 60.0  # seconds until an idle process that is not the only one is ended
 CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd's, of the daemon
@@ -182,14 +180,18 @@ class Processes:
         """Have a process run one call after the other, until it cannot run another."""
         while run := await self._take_run(process):
             process.is_at_work = True
+            is_clean = True
             # The journal is ours, and not for the process.
-            refusal = None if run.journal is None else await trio.to_thread.run_sync(run.note_begin)
-            report = (refusal, True) if refusal is not None else await process.perform(run)
-            if report is None:
+            if run.journal is not None and (refusal := await trio.to_thread.run_sync(run.note_begin)):
+                process.run = None
+                run.finish(Value(refusal))
+            elif report := await process.perform(run):
+                process.run = None
+                ending, is_clean = report
+                await _finish(run, ending)
+            else:
                 return
-            process.run, process.is_at_work = None, False
-            ending, is_clean = report
-            await _finish(run, ending)
+            process.is_at_work = False
             if not is_clean:
                 return
 

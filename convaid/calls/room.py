@@ -144,13 +144,13 @@ class Room:
     def ask(self, request: ApprovalRequest, answer: Callable[[bool | None], None]) -> Callable[[], None]:
         """Ask the plugin's approver; ``answer`` is called once, on this loop and later, with what it has decided.
 
-        None stands for no decision: it leaves it to others, it raised, or the room has ended. Returns what takes the
-        question back; then there is no answer.
+        None stands for no decision: it leaves it to others, it raised, or its room is stuck or out of service. Returns
+        what takes the question back; then there is no answer.
         """
         question = _Question(request, answer)
         self._questions.add(question)
         self._work_came.set()
-        if self._ended.is_set():
+        if self.failure or self.is_stuck or self._ended.is_set():
             self._tell(self._settle, question, None)
         else:
             self._loop.post(self._begin_to_decide, question)
@@ -168,6 +168,11 @@ class Room:
             self._missed = 0
         self._events.append(event)
         self._loop.post(self._wake_observer)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Its loop has not turned for at least ``quarantine_after``, and still does not."""
+        return self.stuck_since is not None
 
     @property
     def _has_work(self) -> bool:

@@ -51,7 +51,7 @@ def main() -> None:
     link = socket.socket(fileno=int(sys.argv[1]))
     link.set_inheritable(False)
     _prepare_process(link)
-    opening = pickle.loads(_read_frame(link))  # noqa: S301  # the daemon's: it may tell us anything
+    opening = pickle.loads(_read_frame(link))  # the daemon's: it may tell us anything
     sys.path[:] = opening["path"]
     set_up_log(f"convaid.plugin.{opening['name']}", opening["level"])
     entry_point = EntryPoint(opening["name"], opening["module"], "convaid")

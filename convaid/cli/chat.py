@@ -164,7 +164,8 @@ async def converse(
 
     async with open_platform(configuration, scenario) as pointed, trio.open_nursery() as nursery:
         nursery.start_soon(say_lines, daemon, name, turn, lines)
-        await run_daemon(pointed, plugins, observe=observe, daemon=daemon, is_dry=is_dry)
+        is_matched = not configuration.platform.is_forgetful
+        await run_daemon(pointed, plugins, observe=observe, daemon=daemon, is_dry=is_dry, is_matched=is_matched)
         nursery.cancel_scope.cancel()
     end = daemon.endings.get(name)
     return 0 if end is not None and end.retry is Retry.NO else EXIT_FAILURE

@@ -31,4 +31,4 @@ def print_table(rows: Sequence[Mapping[str, object]]) -> None:
     widths = {name: max(len(name), *(len(str(row[name])) for row in rows)) for name in columns[:-1]}
     for row in ({name: name.upper() for name in columns}, *rows):
         cells = [str(row[name]).ljust(widths.get(name, 0)) for name in columns]
-        click.echo("  ".join(cells).rstrip())
+        print_line("  ".join(cells).rstrip())

@@ -53,7 +53,9 @@ async def run_with_platform(configuration: Configuration, plugins: Plugins, is_d
             last[event.conversation] = event
 
     async with open_platform(configuration) as pointed:
-        daemon = await run_daemon(pointed, plugins, observe=observe, is_dry=is_dry)
+        # The bundled simulator that begins anew every time has no tools: there is nothing to hold ours against.
+        is_matched = not configuration.platform.is_forgetful
+        daemon = await run_daemon(pointed, plugins, observe=observe, is_dry=is_dry, is_matched=is_matched)
     for name, ended in last.items():
         print_line(f"{name}: {ended.conversation_id or 'no conversation'} {ended.end.cause}")
     return daemon

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from convaid.errors import Problem
     from convaid.plugins import Plugins
 
-__all__ = ["BUILT_IN", "config_option", "dry_run_option", "json_option", "load_setting", "open_platform"]
+__all__ = [
+    "BUILT_IN",
+    "config_option",
+    "dry_run_option",
+    "find_configuration",
+    "json_option",
+    "load_setting",
+    "open_platform",
+]
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +79,9 @@ def load_setting(
     from convaid.errors import ConfigurationError, Problem
     from convaid.logs import set_up_logging
     from convaid.plugins import load_plugins
-    from convaid.plugins.loading import find_stray_tables
+    from convaid.plugins.loading import find_misplaced_tools, find_stray_tables
 
-    path = path or next((place for place in PLACES if place.exists()), None)
+    path = find_configuration(path)
     source = str(path or "the built-in configuration")
     if path is not None:
         configuration = load_configuration(path)
@@ -92,7 +100,7 @@ def load_setting(
             log.error("plugin %s is %s: %s", plugin.name, plugin.status, plugin.reason)
     problems += plugins.problems
     slips, absent = find_stray_tables(plugins, configuration.tools.named)
-    problems += slips
+    problems += slips + find_misplaced_tools(plugins, configuration.tools)
     if is_strict:
         problems += absent
     for problem in absent:
@@ -100,6 +108,11 @@ def load_setting(
     if problems:
         raise ConfigurationError(source, problems)
     return configuration, plugins
+
+
+def find_configuration(path: Path | None) -> Path | None:
+    """Return the configuration's file: ``path``, or the first that is there of the places where one may be."""
+    return path or next((place for place in PLACES if place.exists()), None)
 
 
 def find_needs(configuration: Configuration) -> tuple[list[Secret], list[Problem]]:
@@ -126,7 +139,10 @@ def find_needs(configuration: Configuration) -> tuple[list[Secret], list[Problem
 
 @asynccontextmanager
 async def open_platform(configuration: Configuration, scenario: str = "default") -> AsyncIterator[Configuration]:
-    """Open the bundled simulator where ``platform.base_url`` is "simulator", and point the configuration at it."""
+    """Open the bundled simulator where ``platform.base_url`` is "simulator", and point the configuration at it.
+
+    Its tools and agents are in ``platform.simulator_file``; `ConfigurationError` where that is not a file of its own.
+    """
     if not configuration.platform.is_simulator:
         yield configuration
         return
@@ -134,6 +150,7 @@ async def open_platform(configuration: Configuration, scenario: str = "default")
 
     from convaid.simulator import SimulatorSettings, load_scenario, open_simulator
 
-    async with open_simulator(SimulatorSettings([load_scenario(scenario)])) as simulator:
+    settings = SimulatorSettings([load_scenario(scenario)], file=configuration.platform.simulator_file)
+    async with open_simulator(settings) as simulator:
         platform = attrs.evolve(configuration.platform, base_url=simulator.base_url)
         yield attrs.evolve(configuration, platform=platform)

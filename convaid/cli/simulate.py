@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +21,12 @@ PORT = 8765  # what the README and config.toml speak of
 @click.command()
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: any free one.")
-def simulate(scenarios: tuple[str, ...], port: int) -> None:
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where tools and agents are kept, such as simulator.json; else they are forgotten at the end.",
+)
+def simulate(scenarios: tuple[str, ...], port: int, file: Path | None) -> None:
     """Simulate the platform on a loopback port, until Ctrl+C.
 
     SCENARIO is a TOML file, or the name of a bundled one (default, demo). The first conversation plays the first
@@ -33,7 +39,7 @@ def simulate(scenarios: tuple[str, ...], port: int) -> None:
     from convaid.simulator import SimulatorSettings, load_scenario
 
     key = os.environ.get("CONVAID_SIMULATOR_KEY")
-    settings = SimulatorSettings([load_scenario(name) for name in scenarios or ("default",)], key)
+    settings = SimulatorSettings([load_scenario(name) for name in scenarios or ("default",)], key, file)
     set_up_logging("warning")
     trio.run(serve, settings, port)
 

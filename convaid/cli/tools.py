@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from convaid.cli import matching
 from convaid.cli.exits import EXIT_FAILURE
 from convaid.cli.printing import print_json, print_table
 from convaid.cli.setting import config_option, json_option, load_setting
@@ -25,7 +26,7 @@ __all__ = ["tools"]
 @json_option
 @click.pass_context
 def tools(ctx: click.Context, path: Path | None, as_json: bool) -> None:
-    """List the tools of the installed plugins, show one, or call one."""
+    """List the tools of the installed plugins; show or call one; match them to the platform."""
     ctx.obj = path
     if ctx.invoked_subcommand is not None:
         return
@@ -164,3 +165,7 @@ async def call_tool(configuration: Configuration, loaded: Plugins, name: str, ar
 
     async with open_tool_calls(loaded, configuration.tools) as tool_calls:
         return await tool_calls.call(ClientToolCall(name, "call_by_hand", arguments), "by_hand", "conv_by_hand")
+
+
+for command in (matching.check, matching.push, matching.export, matching.snapshot):
+    tools.add_command(command)

@@ -10,7 +10,7 @@ from convaid.config.model import Configuration, PlatformConfig
 from convaid.config.secrets import Secret
 from convaid.errors import ConfigurationError, Problem
 
-__all__ = ["CREDENTIAL", "find_api_key", "require_api_key"]
+__all__ = ["CREDENTIAL", "describe_places", "find_api_key", "require_api_key"]
 
 CREDENTIAL = "elevenlabs_api_key"  # the name for systemd's LoadCredential=
 
@@ -37,10 +37,15 @@ def require_api_key(configuration: Configuration, environ: Mapping[str, str] = o
     key = find_api_key(platform, environ)
     needing = [name for name, conversation in configuration.conversations.items() if conversation.needs_api_key]
     if key is None and needing:
-        remedy = f"set the environment variable {platform.api_key_env}, platform.api_key_file or a systemd credential"
-        message = f"needs the API key, and there is none; {remedy} {CREDENTIAL}"
+        message = f"needs the API key, and there is none; {describe_places(platform)}"
         raise ConfigurationError("API key", [Problem(f"conversations.{name}.auth", message) for name in needing])
     return key
+
+
+def describe_places(platform: PlatformConfig) -> str:
+    """Return where to put a key, as a remedy."""
+    places = f"the environment variable {platform.api_key_env}, platform.api_key_file or a systemd credential"
+    return f"set {places} {CREDENTIAL}"
 
 
 def _read_key(file: Path, place: str) -> Secret:

@@ -165,6 +165,10 @@ def _settle_paths(configuration: Configuration, folder: Path) -> Configuration:
 
     tools = configuration.tools
     tools = attrs.evolve(tools, snapshot=settle(tools.snapshot), journal=settle(tools.journal))
-    platform = attrs.evolve(configuration.platform, api_key_file=settle(configuration.platform.api_key_file))
+    platform = attrs.evolve(
+        configuration.platform,
+        api_key_file=settle(configuration.platform.api_key_file),
+        simulator_file=settle(configuration.platform.simulator_file),
+    )
     conversations = {name: settle_conversation(each) for name, each in configuration.conversations.items()}
     return attrs.evolve(configuration, platform=platform, conversations=conversations, tools=tools)

@@ -53,6 +53,7 @@ class PlatformConfig:
     base_url: str = field(default=SIMULATOR, validator=check_base_url)
     api_key_env: str = field(default="ELEVENLABS_API_KEY")
     api_key_file: Path | None = None
+    simulator_file: Path | None = None  # of no effect with another platform: leaving the simulator is three lines
 
     @api_key_env.validator
     def _check_api_key_env(self, field: Field, value: str) -> None:
@@ -64,6 +65,11 @@ class PlatformConfig:
     def is_simulator(self) -> bool:
         """Whether the bundled simulator is meant. Whoever starts it puts its address into ``base_url``."""
         return self.base_url == SIMULATOR
+
+    @property
+    def is_forgetful(self) -> bool:
+        """Whether what is pushed to it is lost: the bundled simulator, without a file to keep tools and agents in."""
+        return self.is_simulator and self.simulator_file is None
 
     @property
     def rest_url(self) -> str:

@@ -21,10 +21,12 @@ import attrs
 import pluggy
 from attrs import field, frozen
 
-from convaid.config.policy import ALL_TOOLS, name_plugin
+from convaid.config.policy import ALL_TOOLS, ToolsConfig, name_plugin
 from convaid.errors import Problem, StructureError
 from convaid.events import ApprovalRequest, Event
 from convaid.plugins import hookspecs
+from convaid.plugins.options import find_place
+from convaid.plugins.schema import ShapeError
 from convaid.plugins.tool import Tool
 from convaid.structuring import join_path, nearest, structure
 
@@ -123,7 +125,7 @@ def load_plugins(
 
 
 def find_stray_tables(plugins: Plugins, names: Iterable[str]) -> tuple[list[Problem], list[Problem]]:
-    """Return what is wrong with the names of tables such as ``[tools.NAME]``: slips of the pen, and what is only absent.
+    """Return what is wrong with the names of tables such as ``[tools.NAME]``: slips of the pen, and what is absent.
 
     A name that is nearly that of a tool or plugin is a slip: what the table forbids would be allowed. Any other may
     belong to a tool that is not there just now, because its plugin is broken, say.
@@ -140,6 +142,18 @@ def find_stray_tables(plugins: Plugins, names: Iterable[str]) -> tuple[list[Prob
         else:
             absent.append(Problem(place, "no plugin in use offers this tool; `convaid tools` lists those there are"))
     return slips, absent
+
+
+def find_misplaced_tools(plugins: Plugins, config: ToolsConfig) -> list[Problem]:
+    """Return a problem for each tool whose policy would have it run where its kind of function cannot."""
+    problems = []
+    for plugin in plugins.ready:
+        for tool in plugin.tools:
+            try:
+                find_place(config.find_policy(tool.name, plugin.name).runs, is_async=tool.is_async)
+            except ShapeError as error:
+                problems.append(Problem(join_path("tools", tool.name), f"the tool {error}"))
+    return problems
 
 
 def _identify(entry_point: EntryPoint) -> Plugin:

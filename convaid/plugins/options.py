@@ -135,9 +135,9 @@ def find_place(
 ) -> Literal["room", "thread", "process"]:
     """Return where a tool runs that asks for ``runs``. Raises ShapeError where its kind of function cannot."""
     if runs == "room" and not is_async:
-        raise ShapeError('is a def and has runs="room", which is for an async def: remove it, or write async def')
+        raise ShapeError('is a def, which cannot have runs="room": leave it out, or write async def')
     if runs == "thread" and is_async:
-        raise ShapeError('is an async def and has runs="thread", which is for a def: remove it, or write def')
+        raise ShapeError('is an async def, which cannot have runs="thread": leave it out, or write def')
     return runs or ("room" if is_async else "thread")
 
 

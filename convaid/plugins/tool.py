@@ -51,9 +51,9 @@ class ToolContext:
     log: Logger
     """Writes to the daemon's log under the plugin's name."""
     defer: Callable[[str], None]
-    """Answer the agent now, in these words, and go on: ``context.defer("I am looking; this takes a minute.")``. What the
-    tool returns later reaches the agent as a contextual update. Once per call; later ones, and any after the agent has
-    its answer, have no effect."""
+    """Answer the agent now, in these words, and go on: ``context.defer("I am looking; this takes a minute.")``. What
+    the tool returns later reaches the agent as a contextual update. Once per call; later ones, and any after the agent
+    has its answer, have no effect."""
 
     def count_seconds_left(self) -> float:
         """Return the seconds until the deadline; negative when it has passed."""

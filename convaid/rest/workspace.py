@@ -74,10 +74,7 @@ class Workspace:
 
     async def list_tools(self) -> list[PlatformTool]:
         """Return all tools of the workspace, of every type."""
-        tools = []
-        async for entry in self._list("/tools", "tools", "list the tools of"):
-            tools.append(self._read_tool(entry))
-        return tools
+        return [self._read_tool(entry) for entry in await self._list("/tools", "tools", "list the tools of")]
 
     async def get_tool(self, tool_id: str) -> PlatformTool:
         """Return one tool."""
@@ -102,7 +99,8 @@ class Workspace:
     async def list_dependent_agents(self, tool_id: str) -> list[str]:
         """Return the ids of the agents that use a tool; "" for each that the key may not see."""
         path = f"/tools/{quote(tool_id, '')}/dependent-agents"
-        return [str(entry.get("id", "")) async for entry in self._list(path, "agents", "list the users of a tool of")]
+        users = await self._list(path, "agents", "list the users of a tool of")
+        return [str(user.get("id", "")) for user in users]
 
     async def get_agent(self, agent_id: str, branch_id: str = "") -> dict[str, Any]:
         """Return an agent, complete; ``branch_id`` "" is its main branch."""
@@ -112,19 +110,19 @@ class Workspace:
         """Change an agent and return it. ``changes`` are merged into it table by table; a list is replaced whole."""
         return await self._call("PATCH", _agent_path(agent_id), "change the agent on", changes, _branch(branch_id))
 
-    async def _list(self, path: str, name: str, deed: str) -> AsyncIterator[dict[str, Any]]:
-        """Yield the entries of every page of a list."""
+    async def _list(self, path: str, name: str, deed: str) -> list[dict[str, Any]]:
+        """Return the entries of every page of a list."""
+        listed: list[dict[str, Any]] = []
         query = {"page_size": str(PAGE_SIZE)}
         for _ in range(PAGES):
             page = await self._call("GET", path, deed, query=query)
             entries = page.get(name)
             if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
                 raise self._make_senseless(deed, f'its answer has no list "{name}"')
-            for entry in entries:
-                yield entry
+            listed += entries
             cursor = page.get("next_cursor")
             if not page.get("has_more") or not isinstance(cursor, str) or not cursor:
-                return
+                return listed
             query["cursor"] = cursor
         raise self._make_senseless(deed, f"after {PAGES} pages there are still more")
 
@@ -201,7 +199,7 @@ def _branch(branch_id: str) -> dict[str, str] | None:
 
 def _explain(method: str, path: str, reply: Reply) -> str:
     """What the platform says, and what can be done about it."""
-    words = escape_controls(read_detail(reply.body)[:DETAIL_LENGTH])
+    words = escape_controls(read_detail(reply.body)[:DETAIL_LENGTH]).rstrip(".")
     access = "read" if method == "GET" else "write"
     if reply.status in (401, 403) and "permission" in f"{words} {reply.body[:DETAIL_LENGTH]!r}":
         remedy = f"give the API key {access} access to agents (dashboard: Developers, API Keys)"

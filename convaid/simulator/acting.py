@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import attrs
 import trio
 
 from convaid.audio import AudioFormat
@@ -92,7 +94,7 @@ class ScenarioActor:
             case ExpectText() | ExpectAudio():
                 await self._expect_turn(step)
             case Call():
-                call = await self._call(step, fill_in)
+                call = await self._call(attrs.evolve(step, parameters=fill_texts(step.parameters, fill_in)))
                 if step.expects_response and step.wait:
                     await self._await_result(step, call)
                 elif step.expects_response:
@@ -146,7 +148,12 @@ class ScenarioActor:
             return int(group) if re.fullmatch(NUMBER, group) else group
 
         if rule.call is not None:
-            await self._await_result(rule.call, await self._call(rule.call, fill_parameter))
+            try:
+                call = fill_call(rule.call, fill_groups, fill_parameter)
+            except ValueError as error:
+                await self._say(f"What you want it called with is not a JSON object: {error}.", mouth, str)
+                return
+            await self._await_result(call, await self._call(call))
         if rule.say:
             await self._say(rule.say, mouth, fill_groups)
         if rule.end:
@@ -177,9 +184,8 @@ class ScenarioActor:
             await self._check_result(call_step, call)
         self._open_calls.clear()
 
-    async def _call(self, step: Call, fill_in: Callable[[str], str | int]) -> CallRecord:
-        parameters = fill_texts(step.parameters, fill_in)
-        return await self._conversation.call_tool(step.tool, parameters, expects_response=step.expects_response)
+    async def _call(self, step: Call) -> CallRecord:
+        return await self._conversation.call_tool(step.tool, step.parameters, expects_response=step.expects_response)
 
     async def _await_result(self, step: Call, call: CallRecord) -> None:
         with trio.move_on_after(step.within):
@@ -220,6 +226,16 @@ class ScenarioActor:
 def pick_group(found: re.Match[str], number: str) -> str:
     """What a group of a rule's pattern matched; nothing where there is no such group."""
     return (found[int(number)] or "") if int(number) <= found.re.groups else ""
+
+
+def fill_call(call: Call, fill_groups: Fill, fill_parameter: Callable[[str], str | int]) -> Call:
+    """Fill in what a rule has matched; ValueError where that is no JSON object but should be one."""
+    parameters = fill_texts(call.parameters, fill_parameter)
+    if call.parameters_json:
+        parameters = json.loads(fill_groups(call.parameters_json))
+        if not isinstance(parameters, dict):
+            raise ValueError("it is something else")
+    return attrs.evolve(call, tool=fill_groups(call.tool), parameters=parameters)
 
 
 def fill_texts(value: Any, fill_in: Callable[[str], str | int]) -> Any:

@@ -8,7 +8,7 @@ import h11
 import orjson
 import trio
 
-from convaid.simulator.rest import Answer, Request, refuse
+from convaid.simulator.answers import Answer, Request, refuse
 
 __all__ = ["HttpConnection"]
 
@@ -88,4 +88,5 @@ def make_request(head: h11.Request, body: bytes) -> Request:
     """Take the parts that routes look at out of a request."""
     path, _, query = head.target.decode("ascii").partition("?")
     headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
-    return Request(head.method.decode("ascii"), unquote(path), dict(parse_qsl(query, True)), headers, body)
+    parameters = parse_qsl(query, True)
+    return Request(head.method.decode("ascii"), unquote(path), dict(parameters), headers, body, parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -84,7 +85,16 @@ class ConversationRecord:
     problem: str | None = None
     ending: Ending | None = None
     started_at: float = Factory(trio.current_time)
+    started_at_unix: float = Factory(time.time)
+    ended_at: float | None = None
     ended: trio.Event = field(factory=trio.Event, repr=False)
+    feedback: Mapping[str, Any] = Factory(dict)  # by REST
+    is_deleted: bool = False  # by REST: no longer told there
+
+    @property
+    def seconds(self) -> float:
+        """How long the conversation has lasted so far."""
+        return (trio.current_time() if self.ended_at is None else self.ended_at) - self.started_at
 
 
 @frozen

@@ -4,49 +4,20 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
+from convaid.simulator.answers import Answer, Request, Route, refuse
 from convaid.simulator.scenario import Agent, Refuse
 
-__all__ = ["CONVERSATION_PATH", "Answer", "Authorization", "Request", "RestRoutes"]
+__all__ = ["CONVERSATION_PATH", "Authorization", "RestRoutes"]
 
 CONVERSATION_PATH = "/v1/convai/conversation"  # of the WebSocket
 SIGNATURE_LIFE = 15 * 60.0  # seconds in which a signed URL can start a conversation, as on the platform
 NO_SUCH_AGENT = "The AI agent you are trying to reach does not exist."
-
-
-@frozen
-class Request:
-    """An HTTP request; header names in lower case."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
-
-    @property
-    def api_key(self) -> str | None:
-        """The key that came along, right or wrong."""
-        return self.headers.get("xi-api-key")
-
-
-@frozen
-class Answer:
-    """What to answer: a status and something to write as JSON (None: no body)."""
-
-    status: int
-    content: Any = field(default=None, repr=False)
-
-
-def refuse(status: int, code: str, message: str) -> Answer:
-    """An error in today's shape of the platform's."""
-    return Answer(status, {"detail": {"type": code, "code": code, "status": code, "message": message}})
 
 
 @define
@@ -68,15 +39,16 @@ class Authorization:
         self._signatures[signature] = (agent_id, now + SIGNATURE_LIFE, is_single_use)
         return signature
 
-    def find_refusal(self, agent: Agent, request: Request) -> Refuse | None:
-        """How the platform would refuse this start of a conversation; None where it would not."""
+    def find_refusal(self, agent: Agent | None, request: Request) -> Refuse | None:
+        """How the platform would refuse this start of a conversation with ``agent``; None where it would not."""
         agent_id = request.query.get("agent_id", "")
         signature = request.query.get("conversation_signature")
-        if signature is not None:
-            return None if self._redeem(signature, agent_id) else Refuse()
-        if not agent_id or agent.id not in ("", agent_id):
+        if signature is not None and not self._redeem(signature, agent_id):
+            return Refuse()
+        if not agent_id or agent is None:
             return Refuse(reason=NO_SUCH_AGENT)
-        if agent.requires_authorization and (request.api_key is None or not self.is_key_accepted(request.api_key)):
+        needs_key = agent.requires_authorization and signature is None
+        if needs_key and (request.api_key is None or not self.is_key_accepted(request.api_key)):
             return Refuse()
         return None
 
@@ -88,34 +60,50 @@ class Authorization:
 
 
 class RestRoutes:
-    """The routes. ``address`` is the simulator's host and port; ``find_agent`` tells who is simulated just now."""
+    """The routes: those that start conversations, and ``more``.
 
-    def __init__(self, address: str, authorization: Authorization, find_agent: Callable[[], Agent]) -> None:
+    ``address`` is the simulator's host and port; ``is_known`` tells whether a conversation with the agent of an id is
+    to be had.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        authorization: Authorization,
+        is_known: Callable[[str], bool],
+        more: Sequence[Route] = (),
+    ) -> None:
         self._address = address
         self._authorization = authorization
-        self._find_agent = find_agent
-        self._routes: list[tuple[str, str, Callable[[Request], Answer]]] = [
-            ("GET", f"{CONVERSATION_PATH}/get[-_]signed[-_]url", self.sign_url),
-            ("GET", f"{CONVERSATION_PATH}/token", self.refuse_token),
+        self._is_known = is_known
+        self._routes = [
+            Route("GET", f"{CONVERSATION_PATH}/get[-_]signed[-_]url", self.sign_url),
+            Route("GET", f"{CONVERSATION_PATH}/token", self.refuse_token, needs_key=False),
+            *more,
         ]
 
     def answer(self, request: Request) -> Answer:
         """Answer a request; what the simulator does not serve is a 404 in the platform's shape."""
         if request.method == "OPTIONS":  # a browser asks before it sends a key
             return Answer(204)
-        for method, pattern, route in self._routes:
-            if request.method == method and re.fullmatch(pattern, request.path):
-                return route(request)
+        methods = []
+        for route in self._routes:
+            if found := re.fullmatch(route.path, request.path):
+                if request.method == route.method:
+                    if route.needs_key and not self._authorization.is_key_accepted(request.api_key):
+                        return refuse(401, "invalid_api_key", "Invalid API key")
+                    return route.answer(request, *found.groups())
+                methods.append(route.method)
+        if methods:
+            return refuse(405, "method_not_allowed", f"There is {' and '.join(methods)} {request.path} alone.")
         return refuse(404, "not_found", f"The simulator does not serve {request.method} {request.path}.")
 
     def sign_url(self, request: Request) -> Answer:
         """Hand out a URL that starts a conversation with a private agent."""
-        if not self._authorization.is_key_accepted(request.api_key):
-            return refuse(401, "invalid_api_key", "Invalid API key")
         agent_id = request.query.get("agent_id")
         if not agent_id:
             return Answer(422, {"detail": [{"loc": ["query", "agent_id"], "msg": "Field required", "type": "missing"}]})
-        if self._find_agent().id not in ("", agent_id):
+        if not self._is_known(agent_id):
             return refuse(404, "agent_not_found", f"Agent with ID '{agent_id}' not found.")
         is_single_use = request.query.get("include_conversation_id", "").lower() in ("true", "1")
         signature = self._authorization.mint_signature(agent_id, is_single_use=is_single_use)

@@ -121,6 +121,7 @@ class Call(Step):
 
     tool: str
     parameters: dict[str, Any] = Factory(dict)
+    parameters_json: str = ""  # in a rule: all of them, as the user has typed them
     expect_result: str | None = pattern_field(None)
     expect_error: bool | None = None
     within: float = seconds_field(20.0)
@@ -222,8 +223,8 @@ STEPS: dict[str, type[Step]] = {
 class Rule:
     """What the agent does when the user says something that fits: call a tool, say something, hang up, in this order.
 
-    The first rule that fits is followed. In the call's parameters ``$1`` stands for what the first group matched, and
-    ``#1``, alone, for the same as a number.
+    The first rule that fits is followed. In the call's tool, its parameters and its ``parameters_json``, ``$1`` stands
+    for what the first group matched, and ``#1``, alone in a parameter, for the same as a number.
     """
 
     when: str = pattern_field()
@@ -267,11 +268,17 @@ class Agent:
     user_input_audio_format: str = field(default="pcm_16000", validator=check_format)
     agent_output_audio_format: str = field(default="pcm_16000", validator=check_format)
     required_dynamic_variables: list[str] = Factory(list)  # beside those that first_message names
+    dynamic_variables: dict[str, Any] = Factory(dict)  # for those that the user leaves out
     allowed_overrides: list[str] = Factory(lambda: ["conversation.text_only"])
     metadata_delay: float = field(default=0.0, validator=ge(0))  # seconds; inf: the metadata never comes
     ping_interval: float = seconds_field(2.0)  # inf: no pings
     input_limit: float = seconds_field(60.0)  # without any input from the user the platform hangs up
     max_duration: float = seconds_field(600.0)
+
+    @property
+    def audio_formats(self) -> tuple[str, str]:
+        """What is heard, and what is spoken."""
+        return self.user_input_audio_format, self.agent_output_audio_format
 
 
 @frozen

@@ -14,22 +14,26 @@ import struct
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import cast
 
 import trio
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.validators import min_len
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
 from convaid.audio import AudioFormat
+from convaid.errors import ConvaidError
 from convaid.simulator.acting import ScenarioActor
+from convaid.simulator.answers import Answer, Request, refuse
 from convaid.simulator.conversation import GOODBYE_LIMIT, Conversation
 from convaid.simulator.http import HttpConnection
 from convaid.simulator.record import KEPT, ConversationRecord, Ending, RequestRecord
-from convaid.simulator.rest import CONVERSATION_PATH, Answer, Authorization, Request, RestRoutes, refuse
-from convaid.simulator.scenario import Scenario
+from convaid.simulator.rest import CONVERSATION_PATH, Authorization, RestRoutes
+from convaid.simulator.scenario import Agent, Refuse, Scenario
 from convaid.simulator.scenario_file import load_scenario
 from convaid.simulator.speech import Ear, Speech, make_speech
+from convaid.simulator.workspace import Workspace, make_routes, open_workspace
 from convaid.transport import (
     ABNORMAL,
     MESSAGE_LIMIT,
@@ -53,17 +57,23 @@ CONVERSATIONS_KEPT = 1000
 class SimulatorSettings:
     """What to simulate: the first conversation plays the first scenario, and so on; the last one is for all the rest.
 
-    Without an ``api_key`` any key is accepted, and none.
+    Without an ``api_key`` any key is accepted, and none. Tools and agents are kept in ``file``; without one, in memory.
     """
 
     scenarios: Sequence[Scenario] = field(factory=lambda: [load_scenario("default")], validator=min_len(1))
     api_key: str | None = field(default=None, repr=False)
+    file: Path | None = None
 
 
 class Simulator:
-    """A running simulator, opened by `open_simulator`; keeps a record of every conversation and REST call."""
+    """A running simulator, opened by `open_simulator`; keeps a record of every conversation and REST call.
 
-    def __init__(self, settings: SimulatorSettings, speeches: Sequence[Speech], address: str) -> None:
+    ``workspace`` holds the tools and agents that the REST calls make and change.
+    """
+
+    def __init__(
+        self, settings: SimulatorSettings, speeches: Sequence[Speech], workspace: Workspace, address: str
+    ) -> None:
         self.base_url = f"http://{address}"
         self.conversations: deque[ConversationRecord] = deque(maxlen=CONVERSATIONS_KEPT)
         self.requests: deque[RequestRecord] = deque(maxlen=KEPT)
@@ -72,7 +82,9 @@ class Simulator:
         self._started = 0
         self._another = trio.Event()
         self._authorization = Authorization(settings.api_key)
-        self._routes = RestRoutes(address, self._authorization, lambda: self._scenarios[self._turn].agent)
+        self.workspace = workspace
+        routes = make_routes(workspace, self.conversations)
+        self._routes = RestRoutes(address, self._authorization, lambda id: self._find_agent(id) is not None, routes)
 
     async def wait_conversation(self, number: int = 0) -> ConversationRecord:
         """Wait until the conversation of this number, counted from 0, has ended. IndexError if it is no longer kept."""
@@ -101,6 +113,10 @@ class Simulator:
         """Which scenario the next conversation plays."""
         return min(self._started, len(self._scenarios) - 1)
 
+    def _find_agent(self, agent_id: str) -> Agent | None:
+        """Who answers to this id in the next conversation."""
+        return self.workspace.find_agent(agent_id, self._scenarios[self._turn].agent)
+
     def _begin_record(self, request: Request) -> ConversationRecord:
         scenario = self._scenarios[self._turn]
         record = ConversationRecord(
@@ -119,6 +135,7 @@ class Simulator:
 
     def _answer(self, request: Request) -> Answer | None:
         """Answer a request by HTTP; None where it becomes a conversation."""
+        self.workspace.refresh()
         if request.path != CONVERSATION_PATH:
             return self._routes.answer(request)
         if problem := find_upgrade_problem(request):
@@ -131,7 +148,14 @@ class Simulator:
 
     async def _serve_conversation(self, stream: trio.SocketStream, received: bytes, request: Request) -> None:
         scenario, speech = self._scenarios[self._turn], self._speeches[self._turn]
-        refusal = self._authorization.find_refusal(scenario.agent, request) or scenario.refusal
+        agent = self._find_agent(request.query.get("agent_id", ""))
+        refusal = self._authorization.find_refusal(agent, request) or scenario.refusal
+        scenario = evolve(scenario, agent=agent or scenario.agent)
+        try:
+            if scenario.agent.audio_formats != self._scenarios[self._turn].agent.audio_formats:
+                speech = make_speech_of(scenario)
+        except (ConvaidError, OSError, ValueError) as error:
+            refusal = Refuse(reason=f"The agent appears to be misconfigured: {error}")
         record = self._begin_record(request)
         try:
             async with trio.open_nursery() as nursery:
@@ -207,13 +231,14 @@ async def open_simulator(settings: SimulatorSettings | None = None, *, port: int
     """Serve the simulated platform on loopback; leaving the context ends it and every connection at once.
 
     Port 0 takes a free one. OSError where the port is taken; `ConvaidError` where a scenario's audio needs a package
-    that is not installed.
+    that is not installed, or ``settings.file`` is no file of a workspace.
     """
     settings = settings or SimulatorSettings()
     speeches = [make_speech_of(scenario) for scenario in settings.scenarios]
+    workspace = open_workspace(settings.scenarios, settings.file)
     listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
     address, port = listeners[0].socket.getsockname()
-    simulator = Simulator(settings, speeches, f"{address}:{port}")
+    simulator = Simulator(settings, speeches, workspace, f"{address}:{port}")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, simulator.serve, listeners)
         yield simulator
@@ -256,6 +281,7 @@ async def accept_websocket(
 def end_record(record: ConversationRecord, ending: Ending) -> None:
     """Write down how a conversation ended, and tell those who wait for it."""
     record.ending = ending
+    record.ended_at = trio.current_time()
     record.ended.set()
     log.info("%s ended by the %s: %d %s", record.conversation_id, ending.closed_by, ending.code, ending.reason)
 

@@ -11,7 +11,7 @@ from attrs import frozen
 from convaid.protocol.to_agent import ConversationInitiationClientData
 from convaid.simulator.scenario import Agent, Fail
 
-__all__ = ["Terms", "settle_terms"]
+__all__ = ["Terms", "find_placeholders", "list_overrides", "settle_terms"]
 
 PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
@@ -40,14 +40,19 @@ def settle_terms(agent: Agent, initiation: ConversationInitiationClientData | No
     first_message = overrides.get("agent.first_message", agent.first_message)
     if not isinstance(first_message, str):
         return Fail(1008, "value_error", "Override for field 'first_message' is not a string.")
-    variables = (initiation and initiation.dynamic_variables) or {}
-    required = {*agent.required_dynamic_variables, *PLACEHOLDER.findall(first_message)}
+    variables = {**agent.dynamic_variables, **((initiation and initiation.dynamic_variables) or {})}
+    required = {*agent.required_dynamic_variables, *find_placeholders(first_message)}
     if missing := sorted(required - variables.keys()):
         names = ", ".join(repr(name) for name in missing)
         message = f"Missing required dynamic variables in first message: {{{names}}}"
         return Fail(1008, "missing_dynamic_variable", message)
     is_text_only = agent.text_only or True in (wanted.get("text_only"), overrides.get("conversation.text_only"))
     return Terms(is_text_only, first_message, variables)
+
+
+def find_placeholders(text: str) -> list[str]:
+    """The dynamic variables that a text needs; those of the platform's own are always there."""
+    return [name for name in PLACEHOLDER.findall(text) if not name.startswith("system__")]
 
 
 def list_overrides(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,8 +11,9 @@ import trio
 
 from convaid import Tool, tool
 from convaid.calls import ToolCalls
-from convaid.events import Event, ToolAnswer
+from convaid.events import ApprovalRequest, Event, ToolAnswer
 from convaid.plugins import Plugin, Plugins
+from convaid.plugins.hookspecs import Loop
 from convaid.protocol.from_agent import ClientToolCall
 
 WAIT_LIMIT = 10.0  # seconds for anything that a test waits for
@@ -51,6 +52,8 @@ def make_plugin(
     settings: Any = None,
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
     observe: Callable[[Event], Any] | None = None,
+    approve: Callable[[ApprovalRequest], Any] | None = None,
+    loop: Loop = "trio",
 ) -> Plugin:
     return Plugin(
         name=name,
@@ -62,6 +65,8 @@ def make_plugin(
         settings=settings,
         lifespan=lifespan,
         observe=observe,
+        approve=approve,
+        loop=loop,
     )
 
 

@@ -22,7 +22,7 @@ from convaid.calls import ToolCalls, open_tool_calls
 from convaid.config.policy import ToolPolicy, ToolsConfig
 from convaid.events import Outcome
 from convaid.plugins import Plugins
-from convaid.plugins.loading import find_stray_tables
+from convaid.plugins.loading import find_misplaced_tools, find_stray_tables
 from convaid.protocol.from_agent import ClientToolCall
 
 from .plugin import WAIT_LIMIT, add, add_async, ask, make_plugin, make_plugins
@@ -68,6 +68,18 @@ def test_names_of_policies_are_held_against_what_there_is() -> None:
         'tools."tired.*": no plugin in use offers this tool; did you mean "tried.*"?',
     ]
     assert [problem.path for problem in absent] == ["tools.xyzzy"]
+
+
+def test_a_tool_is_not_sent_where_it_cannot_run() -> None:
+    config = ToolsConfig(named={"*": ToolPolicy(runs="thread"), "add": ToolPolicy(runs="room")})
+    problems = find_misplaced_tools(make_plugins(add, add_async), config)
+    assert [str(problem) for problem in problems] == [
+        'tools.add: the tool is a def, which cannot have runs="room": leave it out, or write async def',
+        'tools.add_async: the tool is an async def, which cannot have runs="thread": leave it out, or write def',
+    ]
+    assert (
+        find_misplaced_tools(make_plugins(add, add_async), ToolsConfig(named={"*": ToolPolicy(runs="process")})) == []
+    )
 
 
 @tool

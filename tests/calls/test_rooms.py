@@ -16,7 +16,7 @@ import trio
 
 from convaid import ToolContext, tool
 from convaid.calls import open_tool_calls, room
-from convaid.config.model import ToolsConfig
+from convaid.config.policy import ToolsConfig
 from convaid.events import Connecting
 from convaid.plugins import Plugin, Plugins
 

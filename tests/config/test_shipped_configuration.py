@@ -24,7 +24,10 @@ from convaid.config import (
 )
 
 SHIPPED = Path(__file__).parents[2] / "config.toml"
-AS_SHIPPED = Configuration(conversations={"main": ConversationConfig(agent_id="agent_demo")})
+AS_SHIPPED = Configuration(
+    platform=PlatformConfig(simulator_file=SHIPPED.parent / "simulator.json"),
+    conversations={"main": ConversationConfig(agent_id="agent_demo")},
+)
 
 
 def read_with_everything_in_use() -> str:
@@ -78,7 +81,9 @@ def test_shows_every_setting(place: str, shape: type) -> None:
 def test_shows_the_defaults() -> None:
     shown = parse_configuration(read_with_everything_in_use(), "config.toml").masked()
     defaults = AS_SHIPPED.masked()
-    del shown["platform"]["api_key_file"]
+    for files in ("api_key_file", "simulator_file"):
+        shown["platform"].pop(files)
+        defaults["platform"].pop(files, None)
     for examples in ("overrides", "dynamic_variables", "wav", "command"):
         del shown["conversations"]["main"][examples]
         defaults["conversations"]["main"].pop(examples, None)

@@ -202,7 +202,7 @@ def test_what_the_platform_would_refuse_is_refused_with_its_place(parameters: An
         ({"name": "book a table"}, "has a name that the platform refuses"),
         ({"description": " "}, "has no description"),
         ({"time_limit": 0}, "has a time_limit of 0"),
-        ({"runs": "room"}, 'is a def and has runs="room"'),
+        ({"runs": "room"}, 'runs="room"'),
         ({"time_limt": 5}, "has an option that cannot be"),
     ],
 )

@@ -328,6 +328,24 @@ async def test_rules_call_tools_with_what_the_user_said_and_say_the_result(autoj
     assert record.ending == Ending("agent", 1000)
 
 
+async def test_a_rule_may_leave_tool_and_parameters_to_the_user(autojump_clock: MockClock) -> None:
+    rules = [Rule(r"call (\w+) with (.*)", Call("$1", parameters_json="$2"), "{result}")]
+    async with hold_conversation(Scenario(agent=TEXT, rules=rules)) as (peer, record):
+        peer.put(UserMessage('call dim with {"level": 3, "why": "#1 $1 {{name}}"}'))
+        await trio.sleep(1)
+        peer.put(ClientToolResult(record.calls[0].tool_call_id, "dimmed", False))
+        for wrong in ("{", "[1]"):
+            peer.put(UserMessage(f"call dim with {wrong}"))
+        await trio.sleep(1)
+    assert [(call.tool, call.parameters) for call in record.calls] == [
+        ("dim", {"level": 3, "why": "#1 $1 {{name}}"})  # what the user says is not read as a template
+    ]
+    said = [line.text for line in record.transcript if line.speaker == "agent"]
+    assert said[0] == "dimmed"
+    assert all("not a JSON object" in text for text in said[1:])
+    assert len(said) == 3
+
+
 async def test_without_a_rule_that_fits_the_agent_keeps_silent(autojump_clock: MockClock) -> None:
     async with hold_conversation(Scenario(agent=TEXT, rules=[Rule("x", say="y")])) as (peer, record):
         peer.put(UserMessage("a"))

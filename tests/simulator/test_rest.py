@@ -11,7 +11,8 @@ import trio
 from trio.testing import MockClock
 
 from convaid.simulator import Agent, Scenario, Simulator, SimulatorSettings, open_simulator
-from convaid.simulator.rest import Authorization, Request
+from convaid.simulator.answers import Request
+from convaid.simulator.rest import Authorization
 from convaid.simulator.scenario import End, Refuse
 from convaid.transport import LinkClosed
 
@@ -105,7 +106,7 @@ async def test_a_missing_agent_is_a_validation_error() -> None:
         ("GET", "/v1/convai/conversation/token", 400),
         ("GET", "/", 404),
         ("HEAD", "/", 404),
-        ("POST", PATH, 404),
+        ("POST", PATH, 405),
         ("GET", "/v1/convai/conversation", 426),
         ("POST", "/v1/convai/conversation", 426),
         ("OPTIONS", PATH, 204),

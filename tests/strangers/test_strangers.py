@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import shutil
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -16,7 +10,8 @@ import trio
 from convaid.simulator import Agent, ConversationRecord, Scenario, Simulator, SimulatorSettings, open_simulator
 from convaid.simulator.scenario import Call, End, ExpectText, Refuse, Say
 
-HERE = Path(__file__).parent
+from .programs import find_javascript_client, find_python_sdk, run_stranger
+
 API_KEY = "sk_test_of_strangers"
 SUM = Scenario(
     name="sum",
@@ -35,40 +30,16 @@ SUM = Scenario(
 )
 
 
-def require(is_there: bool, what: str, command: str) -> None:
-    """Skip where a stranger is not installed, and say how it would be; in CI that is a failure."""
-    if is_there:
-        return
-    reason = f"{what} is not installed; this brings it: {command}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture
 def python_sdk() -> str:
-    """The program that speaks for the official Python SDK."""
-    require(importlib.util.find_spec("elevenlabs") is not None, "the official Python SDK", "pip install elevenlabs")
-    return str(HERE / "python_sdk.py")
+    """The program that converses by the official Python SDK."""
+    return find_python_sdk("python_sdk.py")
 
 
 @pytest.fixture
 def javascript_client() -> str:
-    """The program that speaks for the official JavaScript client."""
-    is_there = (HERE / "js/node_modules/@elevenlabs/client").is_dir() and (HERE / "js/node_modules/ws").is_dir()
-    require(shutil.which("node") is not None, "Node.js", "apt-get install nodejs npm")
-    require(is_there, "the official JavaScript client", "npm ci --prefix tests/strangers/js")
-    return str(HERE / "js/conversation.mjs")
-
-
-async def run_stranger(*command: str) -> dict[str, Any]:
-    """Run a stranger's program and return what it saw."""
-    with trio.fail_after(40):
-        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    seen = json.loads(done.stdout.splitlines()[-1])
-    assert isinstance(seen, dict)
-    return seen
+    """The program that converses by the official JavaScript client."""
+    return find_javascript_client("conversation.mjs")
 
 
 async def fetch_record(simulator: Simulator) -> ConversationRecord:

@@ -1,0 +1,44 @@
+"""Reading and writing the files of others, and ours that others may have touched."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from convaid.errors import ConfigurationError, Problem
+
+__all__ = ["is_tool_config", "read_json_file", "write_file"]
+
+
+def read_json_file(path: Path) -> Any:
+    """Return what a JSON file holds. Raises `ConfigurationError`."""
+    try:
+        return orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from None
+    except orjson.JSONDecodeError as error:
+        raise ConfigurationError(str(path), [Problem("", f"is not JSON: {error}")]) from None
+
+
+def is_tool_config(value: object) -> bool:
+    """Whether a value is a tool's configuration, as far as it must be one to be of use."""
+    return isinstance(value, dict) and isinstance(value.get("name"), str) and isinstance(value.get("type"), str)
+
+
+def write_file(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a text file, whole or not at all. Raises OSError."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink()
+        raise

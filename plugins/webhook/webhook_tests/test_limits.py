@@ -1,0 +1,141 @@
+"""Servers that stall at each stage: which limit ends the wait, and what the agent is told. The README has the table."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import convaid_webhook.connecting
+import pytest
+import trio
+
+from .serving import Server, ask, read_request, text, write_answer
+
+LONG = {"connect": 5.0, "write": 5.0, "read": 5.0, "pool": 5.0, "total": 5.0}
+WARNING = "It may have been done all the same: find out before you call this again."
+
+
+async def post(server: Server, limit: str, scheme: str = "http", **parameters: Any) -> str:
+    """POST with one short limit; return what the agent is told, after a check that the short one ended it."""
+    tool: dict[str, Any] = {
+        "method": "POST",
+        "url": f"{scheme}://127.0.0.1:{server.port}/",
+        "limits": {**LONG, limit: 0.3},
+        "json": {name: f"{{{name}}}" for name in parameters},
+        "parameters": {name: text() for name in parameters},
+    }
+    start = trio.current_time()
+    answer = await ask(tool, **parameters)
+    assert answer.is_error
+    assert f" {limit} limit" in answer.result
+    assert 0.2 < trio.current_time() - start < 3
+    return answer.result
+
+
+async def say_nothing(stream: trio.abc.Stream) -> None:
+    await trio.sleep_forever()
+
+
+async def test_nobody_accepts_the_connection() -> None:
+    with socket.socket() as full, socket.socket() as first:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)  # one connection may wait to be accepted
+        first.connect(full.getsockname())
+        told = await post(Server(full.getsockname()[1]), "connect")
+    assert told == "127.0.0.1 could not be reached within 0.3 s, the connect limit. Nothing was sent."
+
+
+async def test_a_tls_handshake_that_never_ends(server: Server) -> None:
+    server.behave = say_nothing
+    told = await post(server, "connect", "https")
+    assert told == "127.0.0.1 could not be reached within 0.3 s, the connect limit. Nothing was sent."
+
+
+async def test_nothing_of_a_large_request_is_read(server: Server) -> None:
+    server.behave = say_nothing
+    told = await post(server, "write", words="x" * 16_000_000)
+    assert told == f"127.0.0.1 has not taken the request within 0.3 s, the write limit. {WARNING}"
+
+
+async def test_it_accepts_and_never_answers(server: Server) -> None:
+    server.behave = say_nothing
+    assert await post(server, "read") == f"127.0.0.1 has not answered for 0.3 s, the read limit. {WARNING}"
+
+
+@pytest.mark.parametrize("beginning", [b"HTTP/1.1 200 OK\r\nX-A: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"])
+async def test_it_stops_in_the_middle(server: Server, beginning: bytes) -> None:
+    async def stop(stream: trio.abc.Stream) -> None:
+        await stream.send_all(beginning)
+        await trio.sleep_forever()
+
+    server.behave = stop
+    assert await post(server, "read") == f"127.0.0.1 has not answered for 0.3 s, the read limit. {WARNING}"
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"HTTP/1.1 200 OK\r\nX-A: ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 100000\r\n\r\n",
+    ],
+)
+async def test_it_drips_for_ever(server: Server, beginning: bytes) -> None:
+    async def drip(stream: trio.abc.Stream) -> None:
+        await stream.send_all(beginning)
+        while True:
+            await trio.sleep(0.05)
+            await stream.send_all(b"x")
+
+    server.behave = drip
+    told = await post(server, "total")
+    assert told == f"127.0.0.1 was not done within 0.3 s, the total limit. {WARNING}"
+
+
+async def test_no_connection_is_free(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convaid_webhook.connecting, "MOST_CONNECTIONS", 0)
+    assert await post(server, "pool") == "No connection was free within 0.3 s, the pool limit. Nothing was sent."
+
+
+async def test_the_total_limit_holds_for_repetitions(server: Server) -> None:
+    server.answers = [write_answer("503 Service Unavailable")]
+    tool = {"url": f"http://127.0.0.1:{server.port}/", "retries": 5, "limits": {"total": 0.5}}
+    answer = await ask(tool)
+    assert answer.result == "127.0.0.1 was not done within 0.5 s, the total limit."
+    assert len(server.requests) == 2  # at 0 and 0.2 s; the next would be at 0.6
+
+
+async def test_an_operators_shorter_limit_leaves_time_to_say_what_happened(server: Server) -> None:
+    from convaid.calls import open_tool_calls
+    from convaid.config.policy import ToolPolicy, ToolsConfig
+    from convaid.protocol.from_agent import ClientToolCall
+
+    from .serving import load_webhook
+
+    server.behave = say_nothing
+    table = {"tools": {"go": {"description": "Go", "url": f"http://127.0.0.1:{server.port}/"}}, "allow_local": True}
+    with trio.fail_after(5):
+        async with open_tool_calls(load_webhook(table), ToolsConfig(named={"go": ToolPolicy(time_limit=0.6)})) as calls:
+            answer = await calls.call(ClientToolCall("go", "call_1", {}), "main", "conv_1")
+    assert answer.result.startswith("127.0.0.1 was not done within 0.")
+
+
+async def test_a_connection_is_used_again_unless_its_server_has_closed_it(server: Server) -> None:
+    from convaid_webhook.connecting import open_http
+
+    async def answer_once(stream: trio.abc.Stream) -> None:
+        assert await read_request(stream)
+        await stream.send_all(write_answer())
+        await stream.aclose()
+
+    url = f"http://127.0.0.1:{server.port}/"
+    async with open_http(lambda host: True) as http:
+        await http.post(url)
+        await http.post(url)
+        assert server.connections == 1
+        server.behave = answer_once
+    async with open_http(lambda host: True) as http:
+        for _ in range(3):
+            assert (await http.post(url)).status_code == 200
+            await trio.testing.wait_all_tasks_blocked(0.01)
+    assert server.connections == 4

@@ -1,0 +1,247 @@
+"""What arrives at the server, and what the agent gets of its answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .serving import Server, ask, load_webhook, text, write_answer
+
+SECRET = 's3cr3t"/+ä'
+
+
+async def test_a_booking_as_in_the_readme(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOKING_TOKEN", "abc123")
+    server.answers = [write_answer("201 Created", '{"booking": {"id": "B-7", "when": [1, 2]}}')]
+    tool = {
+        "method": "POST",
+        "url": f"http://127.0.0.1:{server.port}/rooms/{{room}}/bookings?lang=en",
+        "headers": {"Authorization": "Bearer ${env:BOOKING_TOKEN}", "X-Note": "for {name}"},
+        "json": {
+            "persons": "{persons}",
+            "name": "Table for {name} ({persons})",
+            "tags": ["phone", "{tag}"],
+            "vip": False,
+        },
+        "result": "booking.id",
+        "parameters": {
+            "room": text(),
+            "name": text(),
+            "persons": {"type": "integer", "description": "how many"},
+            "tag": text(optional=True),
+        },
+    }
+    answer = await ask(tool, room="a/b c?d", name="Ådå", persons=3)
+    assert (answer.outcome, answer.result) == ("ok", "B-7")
+    (request,) = server.requests
+    assert (request.method, request.target) == ("POST", "/rooms/a%2Fb%20c%3Fd/bookings?lang=en")
+    assert json.loads(request.body) == {
+        "persons": 3,
+        "name": "Table for Ådå (3)",
+        "tags": ["phone"],
+        "vip": False,
+    }
+    assert request.headers["authorization"] == "Bearer abc123"
+    assert request.headers["x-note"] == "for Ådå"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["host"] == f"127.0.0.1:{server.port}"
+    assert request.headers["accept-encoding"] == "identity"
+
+
+async def test_query_and_form_are_encoded(server: Server) -> None:
+    url = f"http://127.0.0.1:{server.port}/find?a={{words}}"
+    parameters = {
+        "words": text(),
+        "ids": {"type": "array", "description": "which", "items": {"type": "integer", "description": "one"}},
+        "flag": {"type": "boolean", "description": "whether", "optional": True},
+    }
+    query = {"b": "{words}", "id": "{ids}", "flag": "{flag}", "fixed": 1.5, "on": True}
+    await ask({"url": url, "query": query, "parameters": parameters}, words="x&y=#ü", ids=[1, 2])
+    form = {"method": "POST", "url": url, "form": query, "parameters": parameters}
+    await ask(form, words="x&y=#ü", ids=[], flag=True)
+    first, second = server.requests
+    assert first.target == "/find?a=x%26y%3D%23%C3%BC&b=x%26y%3D%23%C3%BC&id=1&id=2&fixed=1.5&on=true"
+    assert (first.body, "content-type" in first.headers) == ("", False)
+    assert second.body == "b=x%26y%3D%23%C3%BC&flag=true&fixed=1.5&on=true"
+    assert second.headers["content-type"] == "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("value", ["..", ".", "../admin", "a/../..", "..\\admin", "", "x/."])
+async def test_an_argument_cannot_leave_its_step_of_the_path(server: Server, value: str) -> None:
+    url = f"http://127.0.0.1:{server.port}/rooms/{{room}}/x"
+    answer = await ask({"url": url, "parameters": {"room": text()}}, room=value)
+    assert answer.is_error
+    assert "cannot" in answer.result
+    assert server.requests == []
+
+
+async def test_a_dot_that_completes_a_step_is_seen(server: Server) -> None:
+    url = f"http://127.0.0.1:{server.port}/rooms/.{{room}}/x"
+    assert (await ask({"url": url, "parameters": {"room": text()}}, room=".")).is_error
+    assert (await ask({"url": url, "parameters": {"room": text()}}, room="hidden")).outcome == "ok"
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=st.text(min_size=1))
+def test_whatever_the_argument_the_rest_of_the_address_stays(value: str) -> None:
+    from urllib.parse import unquote, urlsplit
+
+    import httpx
+    from convaid_webhook.sending import build_request
+
+    from convaid import ToolError
+
+    table: dict[str, Any] = {
+        "description": "Go",
+        "url": "https://example.com/rooms/{room}/x?q={room}",
+        "query": {"r": "{room}"},
+        "headers": {"X-Room": "{room}"},
+        "parameters": {"room": text()},
+    }
+    (plugin,) = load_webhook({"tools": {"go": table}})
+    http = httpx.AsyncClient(transport=httpx.AsyncBaseTransport())
+    try:
+        request = build_request(plugin.settings.tools["go"], {"room": value}, http)
+    except ToolError:
+        return
+    target = urlsplit(str(request.url))
+    assert (request.url.scheme, request.url.host, target.fragment) == ("https", "example.com", "")
+    raw_path, _, raw_query = request.url.raw_path.decode().partition("?")
+    assert [unquote(step) for step in raw_path.split("/")] == [
+        "",
+        "rooms",
+        value.encode("utf-8", "replace").decode(),
+        "x",
+    ]
+    assert raw_query.count("&") == 1
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "\x7f"])
+async def test_headers_cannot_be_injected(server: Server, value: str) -> None:
+    tool = {"url": f"http://127.0.0.1:{server.port}/", "headers": {"X-A": "{a}"}, "parameters": {"a": text()}}
+    answer = await ask(tool, a=value)
+    assert "cannot stand in the header X-A" in answer.result
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "result"),
+    [
+        ("plain words", "", "plain words"),
+        ("", "", "Done. There is nothing to report."),
+        ('{"a": [{"b": 1}]}', "", '{"a": [{"b": 1}]}'),
+        ('{"a": [{"b": 1}]}', "a.0", '{"b":1}'),
+        ('{"a": [{"b": 0}]}', "a.0.b", "0"),
+        ('{"a": {"0": false}}', "a.0", "false"),
+    ],
+)
+async def test_the_result_is_all_of_the_answer_or_what_the_path_leads_to(
+    server: Server, body: str, path: str, result: str
+) -> None:
+    server.answers = [write_answer(body=body)]
+    answer = await ask({"url": f"http://127.0.0.1:{server.port}/", "result": path})
+    assert (answer.outcome, answer.result) == ("ok", result)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (write_answer("404 Not Found", "no\nsuch  room"), "127.0.0.1 answers 404 Not Found: no such room"),
+        (write_answer("500 Internal Server Error"), "127.0.0.1 answers 500 Internal Server Error."),
+        (write_answer("400 Bad Request", "x" * 10_000), "x" * 300 + "…"),
+        (write_answer("302 Found", Location="http://10.0.0.1/?t=1"), "302 Found and refers to http://10.0.0.1/, which"),
+        (write_answer("304 Not Modified"), "answers 304 Not Modified."),
+        (write_answer(body="{}"), 'its answer has no "a.b"'),
+        (write_answer(body='{"a": []}'), 'its answer has no "a.b"'),
+        (write_answer(body='{"a": "b"}'), 'its answer has no "a.b"'),
+        (write_answer(body="[" * 900), "its answer is not JSON"),
+        (write_answer(body='{"a"'), "its answer is not JSON"),
+        (write_answer(body="x" * 1001), "its answer is longer than 1000 bytes"),
+        (write_answer(body="x", Content_Encoding="gzip"), "its answer is compressed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", "broke"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "broke"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "broke"),
+    ],
+)
+async def test_what_goes_wrong_is_said(server: Server, answer: bytes, words: str) -> None:
+    async def answer_and_hang_up(stream: Any) -> None:
+        await stream.receive_some()
+        await stream.send_all(answer)
+        await stream.aclose()
+
+    server.behave = answer_and_hang_up
+    told = await ask({"url": f"http://127.0.0.1:{server.port}/", "result": "a.b", "answer_size": 1000})
+    assert told.is_error
+    assert words in told.result
+    assert "fault" not in told.result
+
+
+async def test_what_is_not_listening_is_said() -> None:
+    answer = await ask({"method": "POST", "url": "http://127.0.0.1:1/"})
+    assert answer.result == "127.0.0.1 cannot be reached: Connection refused. Nothing was sent."
+
+
+async def test_a_secret_is_seen_by_the_server_alone(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    (tmp_path / "token").write_text(SECRET + "\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    tool = {
+        "method": "POST",
+        "url": f"http://127.0.0.1:{server.port}/",
+        "headers": {"X-Key": "${file:token}"},
+        "query": {"q": f"${{file:{tmp_path}/token}}"},
+        "json": {"secret": "${file:token}"},
+    }
+    echo = json.dumps({"ascii": SECRET, "text": "T"}) + json.dumps(SECRET, ensure_ascii=False)
+    server.answers = [write_answer(body=echo), write_answer("403 Forbidden", f"{echo} s3cr3t%22%2F%2B%C3%A4")]
+    told = [await ask(tool) for _ in range(2)]
+    assert [request.headers["x-key"] for request in server.requests] == [SECRET] * 2
+    assert json.loads(server.requests[0].body) == {"secret": SECRET}
+    assert "s3cr3t%22%2F%2B%C3%A4" in server.requests[0].target
+    (plugin,) = load_webhook({"tools": {"go": {"description": "Go", **tool}}, "allow_local": True})
+    assert "***" in told[0].result
+    for seen in (*(answer.result for answer in told), repr(plugin), repr(plugin.settings), repr(plugin.tools)):
+        assert "s3cr3t" not in seen
+    assert "s3cr3t" not in "".join(record.getMessage() for record in caplog.records if record.name[:4] != "http")
+
+
+async def test_cookies_are_not_kept(server: Server) -> None:
+    from convaid_webhook.connecting import open_http
+
+    server.answers = [write_answer(Set_Cookie="session=1; Path=/")]
+    async with open_http(lambda host: True) as http:
+        for _ in range(2):
+            await http.get(f"http://127.0.0.1:{server.port}/")
+    assert all("cookie" not in request.headers for request in server.requests)
+    assert server.connections == 1
+
+
+async def test_proxies_of_the_environment_are_not_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    assert (await ask({"url": f"http://127.0.0.1:{server.port}/"})).outcome == "ok"
+
+
+@pytest.mark.parametrize(("method", "sent"), [("GET", 3), ("PUT", 3), ("DELETE", 3), ("POST", 1), ("PATCH", 1)])
+async def test_only_what_may_be_repeated_is(server: Server, method: str, sent: int) -> None:
+    server.answers = [write_answer("503 Service Unavailable", "later")]
+    answer = await ask({"method": method, "url": f"http://127.0.0.1:{server.port}/"})
+    assert "answers 503 Service Unavailable: later" in answer.result
+    assert len(server.requests) == sent
+
+
+async def test_a_repetition_that_works_is_the_answer(server: Server) -> None:
+    server.answers = [write_answer("502 Bad Gateway"), write_answer(body="at last")]
+    assert (await ask({"url": f"http://127.0.0.1:{server.port}/"})).result == "at last"
+    server.answers = [write_answer("500 Internal Server Error"), write_answer(body="never")]
+    assert (await ask({"url": f"http://127.0.0.1:{server.port}/"})).is_error
+    server.answers = [write_answer("502 Bad Gateway"), write_answer(body="never")]
+    assert (await ask({"url": f"http://127.0.0.1:{server.port}/", "retries": 0})).is_error
