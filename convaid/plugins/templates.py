@@ -19,7 +19,7 @@ from convaid.config.secrets import Secret
 from convaid.errors import Problem
 from convaid.wording import describe_value, nearest
 
-__all__ = ["Blank", "Template", "TemplateReader", "read_secret", "write_text"]
+__all__ = ["Blank", "SecretReference", "Template", "TemplateReader", "write_text"]
 
 TOKEN = re.compile(
     r"\$\{(?P<source>env|file):(?P<place>[^{}]*)\}|(?P<brace>\{\{|\}\})|\{(?P<name>[^{}]*)\}|(?P<stray>[{}])"
@@ -34,10 +34,33 @@ class Blank:
 
 
 @frozen
-class Template:
-    """A text with blanks; what is printed of a secret in it is a mask."""
+class SecretReference:
+    """Where a secret is: it is read when it is needed, as it may be there for the service only, and may change."""
 
-    parts: tuple[str | Blank | Secret, ...]
+    source: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"${{{self.source}:{self.place}}}"
+
+    def read(self) -> Secret:
+        """Raises ValueError, which says why there is none."""
+        text = _read_variable(self.place) if self.source == "env" else _read_file(self.place)
+        if not text:
+            raise ValueError("there is nothing in it")
+        if not text.isprintable():
+            raise ValueError("there is more in it than one line of text")
+        return Secret(text)
+
+
+Part = str | Blank | SecretReference
+
+
+@frozen
+class Template:
+    """A text with blanks and references to secrets."""
+
+    parts: tuple[Part, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -45,8 +68,8 @@ class Template:
         return tuple(part.name for part in self.parts if isinstance(part, Blank))
 
     @property
-    def secrets(self) -> tuple[Secret, ...]:
-        return tuple(part for part in self.parts if isinstance(part, Secret))
+    def secrets(self) -> tuple[SecretReference, ...]:
+        return tuple(part for part in self.parts if isinstance(part, SecretReference))
 
     @property
     def is_blank(self) -> bool:
@@ -54,7 +77,10 @@ class Template:
         return len(self.parts) == 1 and isinstance(self.parts[0], Blank)
 
     def fill(self, arguments: Mapping[str, Any], write: Callable[[Any], str] | None = None) -> str | None:
-        """Return the text; None if an argument is left out or null. ``write`` makes text of one, else `write_text`."""
+        """Return the text; None if an argument is left out or null. ``write`` makes text of one, else `write_text`.
+
+        Raises ValueError for a secret that cannot be read.
+        """
         if any(arguments.get(name) is None for name in self.names):
             return None
         return "".join(self._fill_parts(arguments, write or write_text))
@@ -64,8 +90,8 @@ class Template:
             match part:
                 case Blank():
                     yield write(arguments[part.name])
-                case Secret():
-                    yield part.reveal()
+                case SecretReference():
+                    yield part.read().reveal()
                 case _:
                     yield part
 
@@ -86,7 +112,7 @@ class TemplateReader:
 
     def read(self, text: str, path: str, *, allows_secrets: bool = False) -> Template:
         """Return the template that a text is; ``path`` is where it stands."""
-        parts: list[str | Blank | Secret] = []
+        parts: list[Part] = []
         end = 0
         for token in TOKEN.finditer(text):
             parts.append(text[end : token.start()])
@@ -97,7 +123,7 @@ class TemplateReader:
                 case "name":
                     parts.append(self._read_blank(token["name"], path))
                 case "place" if allows_secrets:
-                    parts.append(self._read_secret(token["source"], token["place"], path))
+                    parts.append(SecretReference(token["source"], token["place"]))
                 case "place":
                     self.complain(path, f"has {token[0]}, and a secret cannot stand here")
                 case _:
@@ -115,23 +141,6 @@ class TemplateReader:
             hint = f'did you mean "{{{found[0]}}}"?' if found else f"there are: {', '.join(self.parameters) or 'none'}"
             self.complain(path, f"names a parameter that the tool does not have, {describe_value(name)}; {hint}")
         return Blank(name)
-
-    def _read_secret(self, source: str, place: str, path: str) -> Secret | str:
-        try:
-            return read_secret(source, place)
-        except ValueError as error:
-            self.complain(path, f"has ${{{source}:{place}}}, and {error}")
-            return ""
-
-
-def read_secret(source: str, place: str) -> Secret:
-    """Return what ``${env:NAME}`` or ``${file:PATH}`` stands for. Raises ValueError, which says why there is none."""
-    text = _read_variable(place) if source == "env" else _read_file(place)
-    if not text:
-        raise ValueError("there is nothing in it")
-    if not text.isprintable():
-        raise ValueError("there is more in it than one line of text")
-    return Secret(text)
 
 
 def _read_variable(name: str) -> str:

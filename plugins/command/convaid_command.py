@@ -75,9 +75,6 @@ class CommandTool(ToolTable):
         if Path(self.path).name in SHELLS:
             self._keep_out_of_scripts(reader)
         self.input = reader.read(self.stdin, "stdin")
-        for index, name in enumerate(self.environment):
-            if name not in os.environ:
-                reader.complain(join_path("environment", index), f"the environment variable {name} is not set")
         if not self.folder.is_dir():
             reader.complain("folder", f"{self.folder} is no folder")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -109,3 +111,38 @@ def test_a_name_that_cannot_be_is_refused(name: str, complaint: str, tmp_path: P
     assert result.returncode == 2
     assert complaint in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_the_five_commands_of_the_readme_lead_from_a_function_to_a_call(python: Path, tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    section = (root / "README.md").read_text().partition("## From a function to a tool that the agent calls")[2]
+    commands = section.partition("```bash\n")[2].partition("```")[0].splitlines()
+    assert len(commands) == 5
+    for name in ("pip", "convaid"):  # those of the new environment
+        script = python.with_name(name)
+        script.write_text(f'#!/bin/sh\nexec "{python}" -m {name} "$@"\n')
+        script.chmod(0o755)
+    shutil.copy(root / "config.toml", tmp_path)
+    environment = find_environment(
+        PATH=f"{python.parent}:{os.environ['PATH']}",
+        PIP_NO_INDEX="1",
+        PIP_NO_DEPS="1",
+        PIP_NO_BUILD_ISOLATION="0",  # it means that there is none
+        PIP_DISABLE_PIP_VERSION_CHECK="1",
+    )
+    outcomes = []
+    for command in commands:
+        result = subprocess.run(
+            ["bash", "-c", command],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+            timeout=LIMIT,
+            check=False,
+        )
+        outcomes.append((result.returncode, result.stdout, result.stderr))
+    assert [code for code, _, _ in outcomes] == [0, 0, 1, 0, 0], outcomes
+    assert re.search(r"^lamp_greet +- +the platform does not have this tool", outcomes[2][1], re.MULTILINE)
+    assert "lamp_greet: created" in outcomes[3][1]
+    assert "lamp_greet(name='Ada') -> Hello, Ada!" in outcomes[4][1]

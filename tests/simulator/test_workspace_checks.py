@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -21,10 +22,13 @@ LEAVES = st.one_of(
     st.text(max_size=3),
 )
 KEYS = st.sampled_from(
-    """type name description parameters properties required items enum constant_value is_omitted level dynamic_variable
+    re.findall(
+        r"\w+",
+        """type name description parameters properties required items enum constant_value is_omitted level dynamic_variable
     tool_config response_mocks mock_result response_timeout_secs expects_response api_schema url params system_tool_type
     conversation_config agent prompt tool_ids conversation client_events text_only platform_settings auth overrides
-    conversation_config_override workflow nodes additional_tool_ids tools tool_id first_message tts tags""".split()
+    conversation_config_override workflow nodes additional_tool_ids tools tool_id first_message tts tags""",
+    )
 )
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=6), max_leaves=30

@@ -335,6 +335,16 @@ async def test_what_is_deleted_between_two_pages_moves_nothing() -> None:
         assert [tool["id"] for tool in rest.json()["tools"]] == ids[2:]
 
 
+async def test_a_cursor_is_for_the_order_in_which_it_was_given() -> None:
+    async with open_provisioning() as (_, http):
+        for name in "ab":
+            await make_tool(http, name=name)
+        for one, other in (("name", "created_at"), ("created_at", "name")):
+            cursor = (await http.get(TOOLS, params={"page_size": 1, "sort_by": one})).json()["next_cursor"]
+            answer = await http.get(TOOLS, params={"cursor": cursor, "sort_by": other})
+            assert list(find_faults(answer)) == ["query.cursor"]
+
+
 @pytest.mark.parametrize(
     ("query", "place"),
     [

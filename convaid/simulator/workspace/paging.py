@@ -18,6 +18,7 @@ T = TypeVar("T")
 PAGE_SIZE = 30
 LARGEST_PAGE = 100
 FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+NO_CURSOR = Fault(("query", "cursor"), "Value error, this is no cursor of such a page", "value_error")
 
 
 def answer_page(
@@ -44,7 +45,9 @@ def answer_page(
     rows = sorted(([sort_key(item), identify(item)], item) for item in items)  # ids differ: items are never compared
     if is_falling:
         rows.reverse()
-    if after is not None:
+    if after is not None and rows:
+        if isinstance(after[0], str) != isinstance(rows[0][0][0], str):
+            return refuse_faults([NO_CURSOR])  # of a list in another order
         rows = [row for row in rows if (row[0] < after if is_falling else row[0] > after)]
     has_more = len(rows) > size
     rows = rows[:size]
@@ -80,7 +83,7 @@ def read_cursor(request: Request, faults: Faults) -> list[Any] | None:
                 return [key, identity]
     except ValueError:
         pass
-    faults.append(Fault(("query", "cursor"), "Value error, this is no cursor of a page", "value_error"))
+    faults.append(NO_CURSOR)
     return None
 
 

@@ -1,13 +1,13 @@
-"""Settings that hold ``${env:NAME}`` or ``${file:PATH}``: secrets stand elsewhere."""
+"""Settings that hold ``${env:NAME}`` or ``${file:PATH}``: secrets stand elsewhere, and are read for each connection."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-from convaid.plugins.templates import read_secret
+from convaid.plugins.templates import SecretReference
 
-__all__ = ["find_secrets", "resolve_references"]
+__all__ = ["REFERENCE", "find_secrets", "resolve_references"]
 
 REFERENCE = re.compile(r"\$\{(env|file):([^{}]*)\}")
 
@@ -23,7 +23,8 @@ def find_secrets(texts: Iterable[str]) -> list[str]:
 
 
 def _read(found: re.Match[str]) -> str:
+    reference = SecretReference(*found.groups())
     try:
-        return read_secret(*found.groups()).reveal()
+        return reference.read().reveal()
     except ValueError as error:
-        raise ValueError(f"has {found[0]}, and {error}") from None
+        raise ValueError(f"{reference} is missing: {error}") from None

@@ -13,9 +13,8 @@ from attrs import field, frozen
 
 from convaid import Length, Range
 from convaid.errors import Problem, StructureError
-from convaid.wording import join_path
 from convaid_mcp.listings import ListedTool
-from convaid_mcp.references import resolve_references
+from convaid_mcp.references import REFERENCE
 
 __all__ = ["McpSettings", "ServerSettings"]
 
@@ -53,22 +52,13 @@ class ServerSettings:
         if bool(self.command) == bool(self.url):
             yield Problem("command", "a server is either a program, by `command`, or an address, by `url`: give one")
         elif self.url:
-            if fault := _find_fault(self.url, bool(self.headers)):
+            if fault := _find_fault(self.url, bool(self.headers or REFERENCE.search(self.url))):
                 yield Problem("url", fault)
             for name in ("env", "folder"):
                 if getattr(self, name):
                     yield Problem(name, "is for a server with `command`: remove it")
         elif self.headers:
             yield Problem("headers", "is for a server with `url`: remove it, or use env")
-        texts = {"url": self.url}
-        texts |= {
-            join_path(table, name): text for table in ("headers", "env") for name, text in getattr(self, table).items()
-        }
-        for path, text in texts.items():
-            try:
-                resolve_references(text)
-            except ValueError as error:
-                yield Problem(path, str(error))
 
 
 @frozen
@@ -80,7 +70,7 @@ class McpSettings:
     """Not a setting: what agents know of each server, by the server's own names, once the tools have been made."""
 
 
-def _find_fault(url: str, has_headers: bool) -> str:
+def _find_fault(url: str, has_secrets: bool) -> str:
     """Return what is wrong with the address, without repeating it: it may hold a secret."""
     try:
         parts = urlsplit(url)
@@ -89,8 +79,8 @@ def _find_fault(url: str, has_headers: bool) -> str:
         return f"is not a URL: {error}"
     if parts.scheme not in ("http", "https") or not host:
         return "is not an http:// or https:// URL"
-    if parts.scheme == "http" and has_headers and not _is_loopback(host):
-        return "is plain http:// to another machine, where everybody on the way could read the headers: use https://"
+    if parts.scheme == "http" and has_secrets and not _is_loopback(host):
+        return "is plain http:// to another machine, where everybody on the way could read its secrets: use https://"
     return ""
 
 

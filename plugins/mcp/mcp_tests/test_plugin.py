@@ -53,9 +53,7 @@ async def test_without_servers_its_lifespan_is_there_all_the_same() -> None:
 
 
 async def test_offers_and_calls_tools(plain: PlainServer) -> None:
-    plain.list(
-        "where", echo={"properties": {"level": {"enum": [1, 2]}, "note": {"type": "string"}}, "required": ["level"]}
-    )
+    plain.list("where", echo=make_schema(level={"enum": [1, 2]}, note={"type": "string"}))
     plugins = load(lamps=plain.make_table(call_limit=7.0))  # here an event loop runs, elsewhere none does
     assert list_names(plugins) == ["lamps_where", "lamps_echo"]
     where, echo = find_plugin(plugins).tools
@@ -147,6 +145,16 @@ def test_one_server_that_is_down_costs_the_others_nothing(plain: PlainServer) ->
     ]
 
 
+def test_a_secret_that_is_missing_costs_its_server_alone(
+    plain: PlainServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain.list("echo")
+    lacking = plain.make_table(env={"TOKEN": "${env:NOT_SET_HERE}"})
+    assert list_names(load(lacking=lacking, up=plain.make_table())) == ["up_echo"]
+    told = "cannot be used: ${env:NOT_SET_HERE} is missing: the environment variable NOT_SET_HERE is not set"
+    assert told in caplog.text
+
+
 def test_a_state_folder_that_cannot_be_written_is_said(
     plain: PlainServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -173,8 +181,8 @@ def test_a_state_folder_that_cannot_be_written_is_said(
         ({"url": "https://example.org", "env": {"A": "b"}, "tools": ["*"]}, "env: is for a server with `command`"),
         ({"command": ["x"], "headers": {"A": "b"}, "tools": ["*"]}, "headers: is for a server with `url`"),
         (
-            {"command": ["x"], "env": {"MY.KEY": "${env:NOT_SET_HERE}"}, "tools": ["*"]},
-            'env."MY.KEY": has ${env:NOT_SET_HERE}, and the environment variable NOT_SET_HERE is not set',
+            {"url": "http://example.org/mcp?key=${env:KEY}", "tools": ["*"]},
+            "url: is plain http:// to another machine",
         ),
         ({"command": ["x"], "tools": ["*"], "start_limit": 0}, "start_limit: must be 0.1 or more"),
         ({"command": ["x"], "tools": ["*"], "offered": {}}, "offered: is not known"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,8 @@ from convaid import Tool, hookimpl
 from convaid_webhook.settings import WebhookSettings
 
 __all__ = ["convaid_lifespan", "convaid_settings", "convaid_tools"]
+
+logger = logging.getLogger(__name__)
 
 
 @hookimpl
@@ -29,5 +32,10 @@ async def convaid_lifespan(settings: WebhookSettings) -> AsyncIterator[object]:
         return
     from convaid_webhook.connecting import open_http
 
+    for name, table in settings.tools.items():
+        try:
+            table.read_secrets()
+        except ValueError as error:
+            logger.error('the tool "%s" is out of order: %s', name, error)
     async with open_http(settings.may_be_local) as http:
         yield http

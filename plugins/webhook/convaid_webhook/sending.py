@@ -6,7 +6,7 @@ import json
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, quote_plus, unquote, urlencode
@@ -16,7 +16,7 @@ import orjson
 import trio
 
 from convaid import ToolContext, ToolError
-from convaid.config.secrets import MASK
+from convaid.config.secrets import MASK, Secret
 from convaid.plugins.templates import write_text
 from convaid.wording import escape_controls
 from convaid_webhook.filling import LEFT_OUT, fill_tree, write_pairs
@@ -30,20 +30,26 @@ UNREPEATABLE = ("POST", "PATCH")  # twice may not be the same as once
 PASSING = (502, 503, 504)  # what a server in between answers while the one behind it restarts
 PAUSE = 0.2  # seconds before the first repetition; twice as long before each further one
 HEAD_START = 0.3  # seconds before the call's deadline, whatever set it: time to say what happened
-EXCERPT = 300  # characters of an error's body that the agent gets
-EXCERPT_READ = 4000  # bytes of it that are read
+ERROR_TOLD = 400  # characters of an error that the agent gets, the beginning of the body included
+ERROR_READ = 4000  # bytes of an error's body that are read
 
 
 async def send(tool: WebhookTool, arguments: Mapping[str, Any], context: ToolContext) -> Any:
     """Make the tool's request and return the result. Raises ToolError; no secret is in it, nor in the result."""
     total = min(tool.limits.total, context.count_seconds_left() - HEAD_START)
     try:
+        secrets = tool.read_secrets()
+    except ValueError as error:
+        context.log.error("%s", error)
+        raise ToolError("This is out of order: a secret is missing. The log says which.") from None
+    try:
         with trio.move_on_after(total):
             request = build_request(tool, arguments, context.state)
             async with _open_answer(context.state, tool, request) as response:
-                return _find_result(tool, await _read_answer(tool, response))
+                return _find_result(tool, _mask(await _read_answer(tool, response), secrets))
     except ToolError as error:
-        raise ToolError(_mask(tool, str(error))) from None
+        told = _mask(str(error), secrets)
+        raise ToolError(told if len(told) <= ERROR_TOLD else f"{told[:ERROR_TOLD]}…") from None
     raise ToolError(f"{tool.host} was not done within {total:.3g} s, the total limit. {_warn(tool)}".strip())
 
 
@@ -179,7 +185,7 @@ def _warn(tool: WebhookTool) -> str:
     return "It may have been done all the same: find out before you call this again."
 
 
-async def _read_answer(tool: WebhookTool, response: httpx.Response) -> bytes:
+async def _read_answer(tool: WebhookTool, response: httpx.Response) -> str:
     """Return the body of an answer that says yes; ToolError with the status and the words of any other."""
     status = f"{response.status_code} {response.reason_phrase}".strip()
     if response.is_success:
@@ -190,14 +196,12 @@ async def _read_answer(tool: WebhookTool, response: httpx.Response) -> bytes:
             raise ToolError(
                 f"{tool.host} has accepted the request, but its answer is longer than {tool.answer_size} bytes."
             )
-        return body
+        return body.decode("utf-8", "replace")
     if response.has_redirect_location:
         place = response.headers["Location"].partition("?")[0]
         raise ToolError(f"{tool.host} answers {status} and refers to {place}, which is not followed.")
-    excerpt = (await _read_body(response, EXCERPT_READ))[:EXCERPT_READ]
-    words = _mask(tool, " ".join(excerpt.decode("utf-8", "replace").split()))
-    if len(words) > EXCERPT:
-        words = f"{words[:EXCERPT]}…"
+    excerpt = (await _read_body(response, ERROR_READ))[:ERROR_READ]
+    words = " ".join(excerpt.decode("utf-8", "replace").split())
     raise ToolError(f"{tool.host} answers {status}{': ' if words else '.'}{escape_controls(words)}")
 
 
@@ -215,8 +219,7 @@ async def _read_body(response: httpx.Response, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _find_result(tool: WebhookTool, body: bytes) -> Any:
-    text = _mask(tool, body.decode("utf-8", "replace"))
+def _find_result(tool: WebhookTool, text: str) -> Any:
     if not tool.result:
         return text or None
     try:
@@ -231,9 +234,9 @@ def _find_result(tool: WebhookTool, body: bytes) -> Any:
     return value
 
 
-def _mask(tool: WebhookTool, text: str) -> str:
-    """Return the text without the tool's secrets, in any of the forms in which a server may repeat them."""
-    for secret in {secret.reveal() for secret in tool.secrets}:
+def _mask(text: str, secrets: Iterable[Secret]) -> str:
+    """Return the text without the secrets, in any of the forms in which a server may repeat them."""
+    for secret in {secret.reveal() for secret in secrets}:
         written = (json.dumps(secret, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False))
         for form in (secret, *written, quote(secret, safe=""), quote_plus(secret)):
             text = text.replace(form, MASK)

@@ -13,7 +13,7 @@ from convaid import Range, Tool, ToolContext
 from convaid.config.secrets import Secret
 from convaid.errors import Problem, StructureError
 from convaid.plugins.tables import ToolTable, declare_tools
-from convaid.plugins.templates import Template, TemplateReader
+from convaid.plugins.templates import SecretReference, Template, TemplateReader
 from convaid.wording import join_path
 from convaid_webhook.filling import Tree, find_templates, read_tree
 
@@ -80,9 +80,19 @@ class WebhookTool(ToolTable):
         return next((BODIES[kind] for kind in BODIES if getattr(self, kind) is not None), "")
 
     @property
-    def secrets(self) -> tuple[Secret, ...]:
+    def secrets(self) -> tuple[SecretReference, ...]:
         trees = (self.queries, self.header_texts, self.body)
         return tuple(secret for template in find_templates(trees) for secret in template.secrets)
+
+    def read_secrets(self) -> list[Secret]:
+        """Return the secrets. Raises ValueError, which says which of them is missing, and why."""
+        read = []
+        for reference in self.secrets:
+            try:
+                read.append(reference.read())
+            except ValueError as error:
+                raise ValueError(f"{reference} is missing: {error}") from None
+        return read
 
     def read_templates(self, reader: TemplateReader) -> None:
         self._read_url(reader)

@@ -154,7 +154,7 @@ async def test_the_result_is_all_of_the_answer_or_what_the_path_leads_to(
     [
         (write_answer("404 Not Found", "no\nsuch  room"), "127.0.0.1 answers 404 Not Found: no such room"),
         (write_answer("500 Internal Server Error"), "127.0.0.1 answers 500 Internal Server Error."),
-        (write_answer("400 Bad Request", "x" * 10_000), "x" * 300 + "…"),
+        (write_answer("400 Bad Request", "x" * 10_000), "x" * 350),
         (write_answer("302 Found", Location="http://10.0.0.1/?t=1"), "302 Found and refers to http://10.0.0.1/, which"),
         (write_answer("304 Not Modified"), "answers 304 Not Modified."),
         (write_answer(body="{}"), 'its answer has no "a.b"'),
@@ -211,6 +211,43 @@ async def test_a_secret_is_seen_by_the_server_alone(
     for seen in (*(answer.result for answer in told), repr(plugin), repr(plugin.settings), repr(plugin.tools)):
         assert "s3cr3t" not in seen
     assert "s3cr3t" not in "".join(record.getMessage() for record in caplog.records if record.name[:4] != "http")
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason"),
+    [
+        ("env:NO_SUCH", "the environment variable NO_SUCH is not set"),
+        ("env:EMPTY", "there is nothing in it"),
+        ("env:LINES", "there is more in it than one line of text"),
+        ("file:/nowhere", "/nowhere cannot be read: No such file or directory"),
+        ("file:token", "there is no $CREDENTIALS_DIRECTORY"),
+    ],
+)
+async def test_a_tool_without_its_secret_is_out_of_order_and_the_log_says_why(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reference: str, reason: str
+) -> None:
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.setenv("LINES", "a\nb")
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    answer = await ask({"url": f"http://127.0.0.1:{server.port}/", "headers": {"X-Key": f"${{{reference}}}"}})
+    assert (answer.is_error, server.requests) == (True, [])
+    assert answer.result == "This is out of order: a secret is missing. The log says which."
+    said = [
+        record.getMessage()
+        for record in caplog.records
+        if f"${{{reference}}} is missing: {reason}" in record.getMessage()
+    ]
+    assert len(said) == 2  # when the daemon starts, and at the call
+    assert said[0].startswith('the tool "go" is out of order: ')
+
+
+async def test_a_secret_in_a_file_may_change(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("one\n")
+    tool = {"url": f"http://127.0.0.1:{server.port}/", "headers": {"X-Key": f"${{file:{tmp_path}/token}}"}}
+    await ask(tool)
+    (tmp_path / "token").write_text("two\n")
+    await ask(tool)
+    assert [request.headers["x-key"] for request in server.requests] == ["one", "two"]
 
 
 async def test_cookies_are_not_kept(server: Server) -> None:

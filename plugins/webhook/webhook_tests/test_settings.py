@@ -54,16 +54,6 @@ def find_problems(**tools: Any) -> list[str]:
         ({"headers": {"Host": "x"}}, "headers.Host: is set by what sends the request"),
         ({"headers": {"X Y": "x"}}, 'headers."X Y": is no name of a header'),
         (
-            {"headers": {"X": "${env:NO_SUCH}"}},
-            "headers.X: has ${env:NO_SUCH}, and the environment variable NO_SUCH is not set",
-        ),
-        ({"headers": {"X": "${env:EMPTY}"}}, "headers.X: has ${env:EMPTY}, and there is nothing in it"),
-        (
-            {"headers": {"X": "${file:/nowhere}"}},
-            "headers.X: has ${file:/nowhere}, and /nowhere cannot be read: No such file",
-        ),
-        ({"headers": {"X": "${file:token}"}}, "there is no $CREDENTIALS_DIRECTORY"),
-        (
             {"headers": {"X": "${vault:x}"}},
             'headers.X: names a parameter that the tool does not have, the text "vault:x"',
         ),
@@ -81,15 +71,9 @@ def find_problems(**tools: Any) -> list[str]:
         ),
     ],
 )
-def test_a_problem_is_said_with_its_place(
-    change: dict[str, Any], problem: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EMPTY", "")
-    monkeypatch.setenv("SOME", "hunter2")
-    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+def test_a_problem_is_said_with_its_place(change: dict[str, Any], problem: str) -> None:
     problems = find_problems(go={**FINE, **change})
     assert [found for found in problems if found.startswith("tools.go") and problem in found], problems
-    assert "hunter2" not in str(problems)
 
 
 def test_all_problems_are_said_at_once() -> None:
@@ -130,8 +114,7 @@ def test_without_tools_it_is_ready_and_costs_no_http() -> None:
 
 
 @pytest.mark.parametrize("readme", [PLUGIN / "README.md", PLUGIN.parents[1] / "README.md"])
-def test_the_readme_is_a_configuration(readme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BOOKING_TOKEN", "abc")
+def test_the_readme_is_a_configuration(readme: Path) -> None:
     blocks = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", readme.read_text(), re.DOTALL)]
     tables = [block["plugins"]["webhook"] for block in blocks if "webhook" in block.get("plugins", {})]
     for table in tables:
