@@ -19,8 +19,8 @@ check: $(VENV)/.check strangers test ## the tests with the official SDKs, lint, 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy convaid $(wildcard plugins/*/*.py plugins/*/convaid_*/)
 
-strangers: $(VENV)/.test ## install the official SDKs, for the tests that let them talk to the simulator
-	$(BIN)/pip install --quiet -e '.[strangers]'
+strangers: $(VENV)/.test ## install what others have made, for the tests that let it talk to us
+	$(BIN)/pip install --quiet -e '.[strangers]' -e './plugins/mcp[strangers]'
 	npm ci --prefix tests/strangers/js --no-audit --no-fund --silent
 
 bench: $(VENV)/.test strangers ## measure convaid and the official SDK side by side

@@ -80,7 +80,12 @@ async def run_daemon(
             await services.start(watch_signals, daemon, services.cancel_scope)
             services.start_soon(bound_stop, daemon, conversations_scope, services.cancel_scope, grace)
             async with open_tool_calls(
-                plugins, configuration.tools, journal=journal, deliver=daemon.deliver_late_result, is_dry=is_dry
+                plugins,
+                configuration.tools,
+                journal=journal,
+                deliver=daemon.deliver_late_result,
+                is_dry=is_dry,
+                hidden=[configuration.platform.api_key_env],
             ) as tool_calls:
                 announcer = Announcer((observe, tool_calls.observe))
                 services.start_soon(announcer.run)

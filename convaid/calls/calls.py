@@ -35,9 +35,7 @@ __all__ = ["ToolCalls", "list_offered", "open_tool_calls"]
 
 logger = logging.getLogger(__name__)
 
-PROCESSES = (
-    16  # calls at once of a tool that runs in processes, if nobody says otherwise: each takes a Python of its own
-)
+PROCESSES = 16  # calls at once of a tool that runs in processes, if nobody says otherwise: each takes a whole Python
 QUEUE_LIMIT = 1000  # calls that may wait for a place; a flood of more is answered at once
 NAME_LENGTH = 80  # characters of an unknown tool's name that an answer repeats
 PLATFORM_LIMIT = 20.0  # seconds that the platform waits for a tool of which nothing else is known: its default

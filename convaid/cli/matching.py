@@ -177,7 +177,7 @@ async def push_tools(
 def print_plan(plan: Plan) -> None:
     """Print what would change, as diffs."""
     for step in plan.steps:
-        for line in step.write_diff().splitlines():
+        for line in step.write_diff().splitlines() or [f"{step} is as it should be, and is adopted"]:
             print_line(line, fg=COLOURS.get(line[:1]))
     for name in plan.leftovers:
         print_line(f"{name}: was created by push and is no longer offered here; --prune deletes it")

@@ -163,7 +163,8 @@ async def call_tool(configuration: Configuration, loaded: Plugins, name: str, ar
     from convaid.calls import open_tool_calls
     from convaid.protocol.from_agent import ClientToolCall
 
-    async with open_tool_calls(loaded, configuration.tools) as tool_calls:
+    hidden = [configuration.platform.api_key_env]
+    async with open_tool_calls(loaded, configuration.tools, hidden=hidden) as tool_calls:
         return await tool_calls.call(ClientToolCall(name, "call_by_hand", arguments), "by_hand", "conv_by_hand")
 
 

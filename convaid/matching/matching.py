@@ -92,8 +92,9 @@ def _match_tools(
             hint = f' (there is "{found[0]}")' if found else ""
             yield Finding(
                 "missing_here",
-                f"the agent has it, and no plugin here offers it{hint}: every call fails",
-                "install or enable its plugin (`convaid plugins`), or take it from the agent: dashboard, agent, Tools",
+                f"the agent has it, and nobody here offers it{hint}: every call fails",
+                "install its plugin, or enable plugin and tool (`convaid plugins`, [tools] in the configuration); "
+                "or take it from the agent: dashboard, agent, Tools",
                 each.name,
             )
     if unseen := set(agent.tool_ids) - {tool.id for tool in view.tools}:

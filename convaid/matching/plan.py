@@ -28,11 +28,14 @@ class ToolStep:
     is_adopted: bool = False
     """Whether it was somebody else's until now."""
 
+    def __str__(self) -> str:
+        return f"tool {self.name}"
+
     def write_diff(self) -> str:
         """Return what would change, as a unified diff; "" where only its owner does."""
         before = tidy_config(self.tool.config) if self.tool else None
         after = tidy_config(merge_config(self.config, self.tool.config if self.tool else {})) if self.config else None
-        return write_diff(before, after, f"tool {self.name}")
+        return write_diff(before, after, str(self))
 
 
 @frozen
@@ -48,14 +51,16 @@ class AgentStep:
     """By name, likewise."""
     events: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return f"agent {self.agent.id}" + (f", branch {self.agent.branch_id}" if self.agent.branch_id else "")
+
     def write_diff(self) -> str:
         """Return what would change, as a unified diff."""
         events = self.agent.client_events
         tools = [*(name for name in self.tools if name not in self.detach), *self.attach]
         before: dict[str, Any] = {"tools": list(self.tools), "client_events": events}
         after: dict[str, Any] = {"tools": tools, "client_events": [*events, *self.events]}
-        branch = f", branch {self.agent.branch_id}" if self.agent.branch_id else ""
-        return write_diff(before, after, f"agent {self.agent.id}{branch}")
+        return write_diff(before, after, str(self))
 
 
 @frozen

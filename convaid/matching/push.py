@@ -34,7 +34,7 @@ async def push_plan(plan: Plan, workspace: Workspace, record: PushRecord, tell: 
         try:
             if isinstance(step, AgentStep):
                 odd += await _push_agent(step, ids, workspace)
-                tell(f"agent {step.agent.id}: {_describe(step)}")
+                tell(f"{step}: {_describe(step)}")
             elif step.config is None:
                 tell(await _delete_tool(step, workspace, record))
             else:
@@ -44,7 +44,7 @@ async def push_plan(plan: Plan, workspace: Workspace, record: PushRecord, tell: 
                 word = "created" if step.tool is None else "adopted" if step.is_adopted else "updated"
                 tell(f"{step.name}: {word} ({stored.id})")
         except LinkError as error:
-            raise PushFailed(f"stopped at {_name(step)}: {error} (what was done stays; push again to go on)") from error
+            raise PushFailed(f"stopped at the {step}: {error} (what was done stays; push again to go on)") from error
     return odd
 
 
@@ -117,7 +117,3 @@ async def _delete_tool(step: ToolStep, workspace: Workspace, record: PushRecord)
 def _describe(step: AgentStep) -> str:
     parts = (("given", step.attach), ("taken from it", step.detach), ("sends now, too", step.events))
     return "; ".join(f"{words}: {', '.join(names)}" for words, names in parts if names)
-
-
-def _name(step: ToolStep | AgentStep) -> str:
-    return f"agent {step.agent.id}" if isinstance(step, AgentStep) else step.name

@@ -79,7 +79,9 @@ class PlatformView:
     agents: tuple[PlatformAgent, ...]
 
     def find_agent(self, agent_id: str, branch_id: str = "") -> PlatformAgent | None:
-        """Return an agent as it is on a branch; None if it was not seen."""
+        """Return an agent as it is on a branch; None if it was not seen, or has no id."""
+        if not agent_id:
+            return None
         return next((agent for agent in self.agents if (agent.id, agent.branch_id) == (agent_id, branch_id)), None)
 
     def list_attached(self, agent: PlatformAgent) -> list[PlatformTool]:

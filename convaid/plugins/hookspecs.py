@@ -44,8 +44,7 @@ def convaid_settings() -> type:  # type: ignore[empty-body]
 
 @_hookspec(firstresult=True)
 def convaid_loop() -> Loop:  # type: ignore[empty-body]
-    """Return "asyncio" where the plugin's async tools, its lifespan and its observer need asyncio; else "trio" runs
-    them."""
+    """Return "asyncio" where the plugin's async tools, lifespan, observer and approver need it; else trio runs them."""
 
 
 @_hookspec(firstresult=True)

@@ -45,7 +45,7 @@ class ToolContext:
     settings: Any
     """The instance of the plugin's settings class; None without one."""
     state: Any
-    """What the plugin's lifespan yielded; None without one."""
+    """What the plugin's lifespan yielded; None without one, and in a process."""
     deadline: float
     """When the agent is told that the tool took too long, on the clock of ``time.monotonic()``."""
     log: Logger
@@ -129,8 +129,8 @@ def tool(
     section; one with a default is optional. `convaid.Range`, `convaid.Length` and `convaid.Pattern` stand in
     ``Annotated``, too. A parameter annotated `ToolContext` is filled in and hidden from the agent. ``time_limit``
     (seconds) and ``parallel`` (calls at once) may be overruled by the configuration. The other options are the
-    platform's own; `PlatformSettings` explains them. An ``async def`` runs under trio in the plugin's own thread, a
-    ``def`` in a worker thread.
+    platform's own; `PlatformSettings` explains them. An ``async def`` runs in the plugin's own thread, under trio or
+    what `convaid_loop` says, a ``def`` in a worker thread, and with ``runs="process"`` either in a process.
 
     Raises ToolDefinitionError.
     """

@@ -211,6 +211,8 @@ def _explain(method: str, path: str, reply: Reply) -> str:
         remedy = (
             "compare agent_id and branch_id in [conversations.NAME] with the dashboard, and base_url with its region"
         )
+    elif reply.status == 404 and path == "/tools":
+        remedy = "is base_url in [platform] right?"
     elif reply.status == 404:
         remedy = "somebody may have deleted it meanwhile: try again"
     elif reply.status in BUSY:

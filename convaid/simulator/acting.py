@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import attrs
+import orjson
 import trio
 
 from convaid.audio import AudioFormat
@@ -35,6 +35,7 @@ from convaid.simulator.scenario import (
 from convaid.simulator.speaking import Mouth
 from convaid.simulator.speech import Ear, Speech, SpeechBegan
 from convaid.simulator.starting import Terms
+from convaid.simulator.workspace.checks import DEEPEST, is_deeper
 from convaid.transport import ABNORMAL
 
 __all__ = ["ScenarioActor"]
@@ -232,8 +233,8 @@ def fill_call(call: Call, fill_groups: Fill, fill_parameter: Callable[[str], str
     """Fill in what a rule has matched; ValueError where that is no JSON object but should be one."""
     parameters = fill_texts(call.parameters, fill_parameter)
     if call.parameters_json:
-        parameters = json.loads(fill_groups(call.parameters_json))
-        if not isinstance(parameters, dict):
+        parameters = orjson.loads(fill_groups(call.parameters_json))
+        if not isinstance(parameters, dict) or is_deeper(parameters, DEEPEST):
             raise ValueError("it is something else")
     return attrs.evolve(call, tool=fill_groups(call.tool), parameters=parameters)
 

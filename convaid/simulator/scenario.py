@@ -121,12 +121,12 @@ class Call(Step):
 
     tool: str
     parameters: dict[str, Any] = Factory(dict)
-    parameters_json: str = ""  # in a rule: all of them, as the user has typed them
     expect_result: str | None = pattern_field(None)
     expect_error: bool | None = None
     within: float = seconds_field(20.0)
     expects_response: bool = True
     wait: bool = True
+    parameters_json: str = ""  # in a rule: all of them, as the user has typed them
 
 
 @frozen

@@ -18,7 +18,7 @@ def configure(folder: Path, text: str) -> None:
     (folder / "config.toml").write_text(text)
 
 
-def test_from_findings_to_a_push_to_none(tmp_path: Path) -> None:
+def test_what_does_not_fit_is_a_table_and_what_would_change_a_diff(tmp_path: Path) -> None:
     configure(tmp_path, REMEMBERING)
     result = run_convaid("tools", "check", folder=tmp_path)
     assert result.returncode == 1, result.stderr
@@ -32,6 +32,9 @@ def test_from_findings_to_a_push_to_none(tmp_path: Path) -> None:
     assert "nothing was changed" in dry.stdout
     assert not (tmp_path / "config.tools.json").exists()
 
+
+def test_after_a_push_everything_fits_and_nothing_is_left_to_do(tmp_path: Path) -> None:
+    configure(tmp_path, REMEMBERING)
     pushed = run_convaid("tools", "push", folder=tmp_path)
     assert pushed.returncode == 0, pushed.stderr
     assert "current_time: created (tool_" in pushed.stdout

@@ -160,7 +160,7 @@ async def test_what_was_done_before_a_failure_is_recorded_and_not_done_again(
     told: list[str] = []
     async with open_bench(tmp_path, is_pushed=False) as bench:
         monkeypatch.setattr(Workspace, "create_tool", fail_at_blink)
-        with pytest.raises(PushFailed, match="stopped at blink: the line is cut"):
+        with pytest.raises(PushFailed, match="stopped at the tool blink: the line is cut"):
             await push_plan(await bench.plan(), bench.workspace, bench.record, told.append)
         monkeypatch.undo()
         assert len(told) == 2

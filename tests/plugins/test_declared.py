@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convaid import Tool, ToolContext, declare_tool
-
-
+from convaid.calls import open_tool_calls
+from convaid.config.policy import ToolsConfig
 from convaid.errors import StructureError, ToolDefinitionError
 from convaid.plugins import Plugin, Plugins
 from convaid.protocol.from_agent import ClientToolCall
@@ -71,9 +71,6 @@ def declare(parameters: Any = None, **options: Any) -> Tool:
 
 
 async def call(tool: Tool, parameters: object) -> tuple[str, Any]:
-    from convaid.calls import open_tool_calls
-    from convaid.config.policy import ToolsConfig
-
     plugin = Plugin("p", "p", "p", "1", "ready", tools=(tool,))
     async with open_tool_calls(Plugins((plugin,)), ToolsConfig()) as tool_calls:
         answer = await tool_calls.call(ClientToolCall(tool.name, "call_7", parameters), "main", "conv_1")

@@ -334,7 +334,7 @@ async def test_a_rule_may_leave_tool_and_parameters_to_the_user(autojump_clock: 
         peer.put(UserMessage('call dim with {"level": 3, "why": "#1 $1 {{name}}"}'))
         await trio.sleep(1)
         peer.put(ClientToolResult(record.calls[0].tool_call_id, "dimmed", False))
-        for wrong in ("{", "[1]"):
+        for wrong in ("{", "[1]", '{"level": NaN}', '{"a":' * 300 + "1" + "}" * 300):
             peer.put(UserMessage(f"call dim with {wrong}"))
         await trio.sleep(1)
     assert [(call.tool, call.parameters) for call in record.calls] == [
@@ -343,7 +343,7 @@ async def test_a_rule_may_leave_tool_and_parameters_to_the_user(autojump_clock: 
     said = [line.text for line in record.transcript if line.speaker == "agent"]
     assert said[0] == "dimmed"
     assert all("not a JSON object" in text for text in said[1:])
-    assert len(said) == 3
+    assert len(said) == 5
 
 
 async def test_without_a_rule_that_fits_the_agent_keeps_silent(autojump_clock: MockClock) -> None:

@@ -24,10 +24,11 @@ LEAVES = st.one_of(
 KEYS = st.sampled_from(
     re.findall(
         r"\w+",
-        """type name description parameters properties required items enum constant_value is_omitted level dynamic_variable
-    tool_config response_mocks mock_result response_timeout_secs expects_response api_schema url params system_tool_type
-    conversation_config agent prompt tool_ids conversation client_events text_only platform_settings auth overrides
-    conversation_config_override workflow nodes additional_tool_ids tools tool_id first_message tts tags""",
+        """type name description parameters properties required items enum constant_value is_omitted level
+        dynamic_variable tool_config response_mocks mock_result response_timeout_secs expects_response
+        api_schema url params system_tool_type conversation_config agent prompt tool_ids conversation
+        client_events text_only platform_settings auth overrides conversation_config_override workflow nodes
+        additional_tool_ids tools tool_id first_message tts tags""",
     )
 )
 VALUES = st.recursive(

@@ -40,6 +40,8 @@ def declare_tools(servers: Mapping[str, ServerSettings], offered: Mapping[str, M
                 tools.append(_declare(name, server, servers[server], tool))
             except (Unfoldable, ToolDefinitionError) as error:
                 reason = str(error)
+            except RecursionError:
+                reason = "its parameters are nested too deeply"
         if reason:
             log.warning('the tool "%s" of the MCP server "%s" is left out: %s', tool.name, server, reason)
     return tools

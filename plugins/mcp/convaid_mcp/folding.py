@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from convaid import ToolError
 from convaid.wording import shorten
@@ -27,6 +27,7 @@ Above = tuple[str, ...]
 
 LITERALS = ("string", "integer", "number", "boolean")
 TOLD = ("description", "title", "default", "examples")  # what is said of a value, and not asked of it
+MOST_SCHEMAS = 5000  # in one tool: references to references can come to billions
 SCHEMA_LENGTH = 2000  # characters of a schema that stands in a description: a model has to read it
 
 
@@ -56,13 +57,17 @@ def fold_parameters(schema: object) -> Folded:
     return folding.fold_object(root, "", above)
 
 
-@frozen
+@define
 class _Folding:
     root: Schema
     """What references are looked up in."""
+    _size: int = field(default=0, init=False)
 
     def resolve(self, schema: object, place: str, above: Above) -> tuple[dict[str, Any], Above]:
         """Return a schema with its references and its ``allOf`` put in."""
+        self._size += 1
+        if self._size > MOST_SCHEMAS:
+            raise Unfoldable("its parameters come to too much, with all references put in")
         if schema is True:
             return {}, above
         if not isinstance(schema, Mapping):

@@ -232,6 +232,16 @@ def test_no_parameters(root: dict[str, Any]) -> None:
     assert folded.restore({}) == {}
 
 
+def test_references_cannot_come_to_billions() -> None:
+    defs = {f"d{n}": make_twins(f"#/$defs/d{n + 1}") for n in range(30)} | {"d30": {"type": "string"}}
+    with pytest.raises(Unfoldable, match="come to too much"):
+        fold_parameters({"properties": {"it": {"$ref": "#/$defs/d0"}}, "$defs": defs})
+
+
+def make_twins(reference: str) -> dict[str, Any]:
+    return {"properties": {"a": {"$ref": reference}, "b": {"$ref": reference}}}
+
+
 def test_a_long_schema_is_cut() -> None:
     properties = {f"property_{number}": {"type": "string"} for number in range(200)}
     node, _ = fold_one({"type": "array", "prefixItems": [{"type": "object", "properties": properties}]})

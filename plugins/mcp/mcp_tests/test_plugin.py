@@ -37,6 +37,13 @@ def make_schema(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties}
 
 
+def nest(levels: int) -> dict[str, Any]:
+    schema = make_schema()
+    for _ in range(levels):
+        schema = {"type": "array", "items": schema}
+    return make_schema(it=schema)
+
+
 def test_without_servers_it_costs_nothing() -> None:
     code = (
         "import sys; from convaid.plugins import load_plugins; from importlib.metadata import entry_points;"
@@ -94,11 +101,13 @@ def test_leaves_out_what_cannot_be_told(plain: PlainServer, caplog: pytest.LogCa
         "good",
         tree=make_schema(left={"$ref": "#"}),
         broken=make_schema(it={"type": "strung"}),
+        deep=nest(150),
         quoted=make_schema(**{'"': {"type": "string"}}),
     )
     assert list_names(load(s=plain.make_table())) == ["s_good"]
     assert 'the tool "tree" of the MCP server "s" is left out: "left.left" may contain itself (#)' in caplog.text
     assert 'the tool "broken" of the MCP server "s" is left out: it has an invalid JSON Schema: ' in caplog.text
+    assert 'the tool "deep" of the MCP server "s" is left out: its parameters are nested too deeply' in caplog.text
     assert 'the tool "quoted" of the MCP server "s" is left out: the tool "s_quoted" has parameters' in caplog.text
 
 

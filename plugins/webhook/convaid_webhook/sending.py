@@ -36,7 +36,7 @@ ERROR_READ = 4000  # bytes of an error's body that are read
 
 async def send(tool: WebhookTool, arguments: Mapping[str, Any], context: ToolContext) -> Any:
     """Make the tool's request and return the result. Raises ToolError; no secret is in it, nor in the result."""
-    total = min(tool.limits.total, context.count_seconds_left() - HEAD_START)
+    total = max(0.0, min(tool.limits.total, context.count_seconds_left() - HEAD_START))
     try:
         secrets = tool.read_secrets()
     except ValueError as error:
@@ -67,8 +67,8 @@ def build_request(tool: WebhookTool, arguments: Mapping[str, Any], http: httpx.A
         content = urlencode([*write_pairs(tool.body, arguments)]).encode()
     elif tool.json is not None and (value := fill_tree(tool.body, arguments)) is not LEFT_OUT:
         content = json.dumps(value, separators=(",", ":")).encode()
-    if content is not None:
-        headers = {"Content-Type": tool.body_type, **headers}
+    if content is not None and "content-type" not in map(str.lower, headers):
+        headers["Content-Type"] = tool.body_type
     limits = tool.limits
     try:
         request = http.build_request(

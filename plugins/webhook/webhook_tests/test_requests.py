@@ -72,6 +72,12 @@ async def test_query_and_form_are_encoded(server: Server) -> None:
     assert second.headers["content-type"] == "application/x-www-form-urlencoded"
 
 
+async def test_a_body_may_have_a_type_of_its_own(server: Server) -> None:
+    url = f"http://127.0.0.1:{server.port}/"
+    await ask({"method": "POST", "url": url, "json": [1], "headers": {"content-type": "application/vnd.x+json"}})
+    assert server.requests[0].headers["content-type"] == "application/vnd.x+json"
+
+
 @pytest.mark.parametrize("value", ["..", ".", "../admin", "a/../..", "..\\admin", "", "x/."])
 async def test_an_argument_cannot_leave_its_step_of_the_path(server: Server, value: str) -> None:
     url = f"http://127.0.0.1:{server.port}/rooms/{{room}}/x"
