@@ -85,15 +85,20 @@ class Process:
         }
         body = pickle.dumps(opening)
         frame = None
-        with trio.move_on_after(START_LIMIT):
+        with trio.move_on_after(START_LIMIT) as limit:
             await self._send(HEADER.pack(len(body)) + body)
             frame = await self._read_frame(OPENING_SIZE)
         self.is_at_work = False
         match frame:
             case {"failure": str(failure)}:
                 return failure
-        await self._await_end()
-        return self.fault or f"it was not ready within {START_LIMIT:g} s"
+            case None if limit.cancelled_caught:
+                self.fault = f"it was not ready within {START_LIMIT:g} s"
+            case None:
+                await self._await_end()
+            case _:
+                self.fault = "it said what is not understood"
+        return self.fault
 
     async def perform(self, run: Run) -> tuple[Ending, bool] | None:
         """Have a tool run; returns its ending, and whether the process may be used again.

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from convaid.calls import ToolCalls, open_tool_calls
-from convaid.config.model import ToolsConfig
+from convaid.config import ToolsConfig
 from convaid.events import ToolAnswer
 from convaid.plugins import Plugins, load_plugins
 from convaid.protocol.from_agent import ClientToolCall

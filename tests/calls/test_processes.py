@@ -315,6 +315,16 @@ async def test_a_plugin_that_cannot_be_loaded_in_a_process_says_so(caplog: pytes
     assert "RuntimeError: not here" in caplog.text
 
 
+async def test_a_process_that_is_not_ready_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "START_LIMIT", 0.01)
+    async with open_calls() as tool_calls:
+        assert "out of service" in (await ask(tool_calls, "tell_pid")).result
+        assert get_processes(tool_calls).failure == "it was not ready within 0.01 s"
+        monkeypatch.setattr(process, "START_LIMIT", WAIT_LIMIT)
+        await ask_pid(tool_calls)  # the next call tries again
+        assert get_processes(tool_calls).failure == ""
+
+
 # --- the daemon -----------------------------------------------------------------------------------------------------
 
 PROGRAM = """

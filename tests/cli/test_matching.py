@@ -46,7 +46,7 @@ def test_after_a_push_everything_fits_and_nothing_is_left_to_do(tmp_path: Path) 
     assert (result.returncode, result.stdout) == (0, "everything fits: 5 tools, 1 agent\n")
 
 
-def test_a_snapshot_and_a_folder_stand_in_for_the_platform(tmp_path: Path) -> None:
+def test_a_snapshot_stands_in_for_the_platform(tmp_path: Path) -> None:
     configure(tmp_path, REMEMBERING)
     result = run_convaid("tools", "snapshot", "snapshot.json", folder=tmp_path)
     assert (result.returncode, result.stdout) == (0, "snapshot.json: 0 tools, 1 agent\n")
@@ -56,6 +56,9 @@ def test_a_snapshot_and_a_folder_stand_in_for_the_platform(tmp_path: Path) -> No
     assert {finding["kind"] for finding in findings} == {"missing_on_platform", "client_events"}
     assert findings[0]["tool"] == "current_time"
 
+
+def test_an_exported_folder_stands_in_for_the_platform(tmp_path: Path) -> None:
+    configure(tmp_path, REMEMBERING)
     result = run_convaid("tools", "export", "agents", folder=tmp_path)
     assert result.returncode == 0
     assert "current_time: added (tool_configs/current_time.json)" in result.stdout
@@ -117,3 +120,11 @@ def test_prune_waits_until_no_plugin_is_broken(tmp_path: Path) -> None:
     result = run_convaid("tools", "push", "--prune", "--dry-run", folder=tmp_path, PYTHONPATH=str(tmp_path))
     assert result.returncode == 78
     assert "plugin broken" in result.stderr
+
+
+def test_a_strict_daemon_does_not_run_where_something_does_not_fit(tmp_path: Path) -> None:
+    configure(tmp_path, REMEMBERING + "[tools]\nstrict = true\n")
+    result = run_convaid("run", folder=tmp_path, XDG_STATE_HOME=str(tmp_path / "state"))
+    assert result.returncode == 78
+    assert 'tools.strict: tool "current_time": the platform does not have this tool' in result.stderr
+    assert "Traceback" not in result.stderr

@@ -27,8 +27,11 @@ BODIES = {
 
 @cache
 def make_validator(name: str) -> Any:
-    if not CONTRACT.exists() and not os.environ.get("CI"):
-        pytest.skip(f"the platform's description is not at {CONTRACT}; it is the one that @elevenlabs/cli carries")
+    if not CONTRACT.exists():
+        reason = f"no {CONTRACT}; put the platform's OpenAPI file into ../shared/protocol, beside the repository"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
     schema = {**json.loads(CONTRACT.read_text()), "$ref": f"#/components/schemas/{name}"}
     return jsonschema.Draft202012Validator(schema)
 

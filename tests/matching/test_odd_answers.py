@@ -61,7 +61,7 @@ def spoilt(draw: st.DrawFn, value: Any) -> Any:
 TOOL_CONFIGS = {name: {**tool.config, "name": name} for name, tool in OFFERED.items()}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(configs=spoilt(TOOL_CONFIGS), body=spoilt(BODY))
 def test_nothing_that_the_platform_says_is_too_odd(configs: dict[str, Any], body: dict[str, Any]) -> None:
     tools = [

@@ -20,18 +20,18 @@ def read_result(result: CallToolResult) -> str:
     not sent: agents get text.
     """
     texts = [text for block in result.content if (text := _read_text(block)) is not None]
-    if result.structured_content is not None and not result.is_error:
-        texts = [_write(result.structured_content)]
+    content = result.structured_content
+    if content is not None and not result.is_error and not _wraps(content, "\n".join(texts)):
+        texts = [json.dumps(content, ensure_ascii=False, separators=(",", ":"))]
     text = "\n".join([*texts, *(_name(block) for block in result.content if _read_text(block) is None)])
     if result.is_error:
         raise ToolError(text or "The tool failed, and its server does not say why.")
     return text
 
 
-def _write(content: object) -> str:
-    if isinstance(content, dict) and list(content) == ["result"]:  # what the SDKs make of a value that is no object
-        content = content["result"]
-    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+def _wraps(content: object, text: str) -> bool:
+    """Whether it is but the text in an object of one key, as SDKs make of a text, because it has to be an object."""
+    return isinstance(content, dict) and list(content.values()) == [text]
 
 
 def _read_text(block: ContentBlock) -> str | None:

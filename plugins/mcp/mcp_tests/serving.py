@@ -51,7 +51,7 @@ class PlainServer:
     def make_table(self, *habits: str, **settings: Any) -> dict[str, Any]:
         """Return the server's table in the configuration."""
         command = [sys.executable, str(HERE / "plain_server.py"), str(self.path), *habits]
-        return {"command": command, "tools": ["*"], **settings}
+        return {"command": command, "tools": ["*"], "start_limit": WAIT_LIMIT, **settings}
 
     def make_settings(self, *habits: str, **settings: Any) -> ServerSettings:
         return ServerSettings(**{**self.make_table(*habits, **settings), "tools": ("*",)})

@@ -15,7 +15,7 @@ from convaid_mcp.settings import ServerSettings
 
 from convaid import ToolError
 
-from .serving import SdkServer, call, open_connection, start_sdk_server, wait_until
+from .serving import WAIT_LIMIT, SdkServer, call, open_connection, start_sdk_server, wait_until
 
 pytestmark = [
     # The SDK leaves a stream that it gives up to the garbage collector; trio sees to its end, and says so.
@@ -25,7 +25,7 @@ pytestmark = [
 
 
 def make_settings(port: int, **settings: Any) -> ServerSettings:
-    return ServerSettings(tools=("*",), url=f"http://127.0.0.1:{port}/mcp", **settings)
+    return ServerSettings(tools=("*",), url=f"http://127.0.0.1:{port}/mcp", start_limit=WAIT_LIMIT, **settings)
 
 
 @pytest.fixture(params=["legacy", "auto"])

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from convaid.calls import open_tool_calls
-from convaid.config.model import ToolsConfig
+from convaid.config import ToolsConfig
 from convaid.plugins import Plugin, Plugins, load_plugins
 
-from .serving import PlainServer, ask, is_alive, wait_until
+from .serving import WAIT_LIMIT, PlainServer, ask, is_alive, wait_until
 
 
 def load(**servers: dict[str, Any]) -> Plugins:
@@ -209,7 +209,7 @@ async def test_an_unmodified_server() -> None:
         reason = "mcp-server-time is not installed; this brings it: pip install -e 'plugins/mcp[strangers]'"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     command = [sys.executable, "-m", "mcp_server_time", "--local-timezone", "Europe/Berlin"]
-    plugins = load(time={"command": command, "tools": ["*"]})
+    plugins = load(time={"command": command, "tools": ["*"], "start_limit": WAIT_LIMIT})
     assert list_names(plugins) == ["time_get_current_time", "time_convert_time"]
     convert = find_plugin(plugins).tools[1]
     assert convert.parameters["required"] == ["source_timezone", "time", "target_timezone"]
