@@ -107,22 +107,23 @@ class Process:
         """
         self._number += 1
         offer = run.offer
-        await self._send(
-            write_frame(
-                {
-                    "call": self._number,
-                    "tool": offer.tool.name,
-                    "tool_call_id": run.call.tool_call_id,
-                    "parameters": run.call.parameters,
-                    "conversation": run.conversation,
-                    "conversation_id": run.conversation_id,
-                    "deadline": run.deadline,  # the clock is the machine's
-                    "result_size": offer.result_size,
-                    "memory_limit": offer.memory_limit,
-                    "cpu_limit": offer.cpu_limit,
-                }
-            )
-        )
+        call = {
+            "call": self._number,
+            "tool": offer.tool.name,
+            "tool_call_id": run.call.tool_call_id,
+            "parameters": run.call.parameters,
+            "conversation": run.conversation,
+            "conversation_id": run.conversation_id,
+            "deadline": run.deadline,  # the clock is the machine's
+            "result_size": offer.result_size,
+            "memory_limit": offer.memory_limit,
+            "cpu_limit": offer.cpu_limit,
+        }
+        try:
+            frame = write_frame(call)
+        except RecursionError:  # what can be read may be too deep to be written
+            return ("invalid", f'The arguments of the tool "{offer.tool.name}" are nested too deeply.'), True
+        await self._send(frame)
         for _ in range(FRAMES_LIMIT):
             if self.fault:
                 return None

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 STARTS_AT_ONCE = 2  # a start is half a second of work: until then, processes that run calls may be free again
 SPARE_DELAY = 0.1  # seconds that a call may take without another process being started for the next
+IDLE_END_DELAY = 10.0  # seconds until a process is replaced that ended while it was idle: the next may do so, too
 IDLE_LIMIT = 60.0  # seconds until an idle process that is not the only one is ended
 CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd's, of the daemon
 
@@ -116,7 +117,7 @@ class Processes:
                 self._killed += 1
                 process.life.cancel()
 
-    def _provide(self) -> None:
+    def _provide(self, spare_delay: float = SPARE_DELAY) -> None:
         """See to it that there are processes for the calls that wait, and soon one for the next."""
         if self._nursery is None:
             return
@@ -124,10 +125,10 @@ class Processes:
             self._start_process()
         if not self._idle and not self._starting and not self._awaits_spare:
             self._awaits_spare = True
-            self._nursery.start_soon(self._bring_spare)
+            self._nursery.start_soon(self._bring_spare, spare_delay)
 
-    async def _bring_spare(self) -> None:
-        await trio.sleep(SPARE_DELAY)
+    async def _bring_spare(self, delay: float) -> None:
+        await trio.sleep(delay)
         self._awaits_spare = False
         if not self._idle and not self._starting and not self.failure:
             self._start_process()
@@ -157,6 +158,9 @@ class Processes:
                         self._live.add(process)
                         await self._serve(process)
             finally:
+                self._live.discard(process)
+                if process in self._idle:
+                    self._idle.remove(process)
                 await process.end()
                 if failure is None:
                     self._note_start(process.fault or "it was stopped")
@@ -171,9 +175,8 @@ class Processes:
         logger.error("no process of %s can be used: %s", self.plugin, failure)
         while self._waiting and not self._live:
             run = self._waiting.popleft()
-            text = (
-                f'The tool "{run.call.tool_name}" is out of service: its process does not start. Do not call it again.'
-            )
+            name = run.call.tool_name
+            text = f'The tool "{name}" is out of service: no process starts for it. Do not call it again soon.'
             run.finish(Value(("error", text)))
 
     async def _serve(self, process: Process) -> None:
@@ -212,15 +215,12 @@ class Processes:
 
     async def _see_off(self, process: Process) -> None:
         """A process is gone: say what that means for its call."""
-        self._live.discard(process)
-        if process in self._idle:
-            self._idle.remove(process)
         run = process.run
         if run is not None and (process.is_at_work or run.is_given_up):
             await _finish(run, self._describe_end(process, run))
         elif run is not None:
             self._waiting.appendleft(run)
-        self._provide()
+        self._provide(IDLE_END_DELAY if run is None else SPARE_DELAY)
 
     def _describe_end(self, process: Process, run: Run) -> Ending:
         if not process.fault:

@@ -149,8 +149,13 @@ def find_misplaced_tools(plugins: Plugins, config: ToolsConfig) -> list[Problem]
     problems = []
     for plugin in plugins.ready:
         for tool in plugin.tools:
+            runs = config.find_policy(tool.name, plugin.name).runs
             try:
-                find_place(config.find_policy(tool.name, plugin.name).runs, is_async=tool.is_async)
+                find_place(runs, is_async=tool.is_async)
+                if runs == "process" != tool.runs and plugin.lifespan and tool.context_parameter is not None:
+                    raise ShapeError(
+                        'may use what its plugin has opened, which a process does not have: leave runs="process" out'
+                    )
             except ShapeError as error:
                 problems.append(Problem(join_path("tools", tool.name), f"the tool {error}"))
     return problems

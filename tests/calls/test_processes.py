@@ -16,6 +16,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import trio
 
@@ -100,6 +101,8 @@ async def test_a_tool_has_its_context_and_settings_but_no_state(caplog: pytest.L
         assert (await ask(tool_calls, "tell_context", {"text": text})).outcome == "ok"
         assert (await ask(tool_calls, "tell_context", {"text": 5})).outcome == "invalid"
         assert (await ask(tool_calls, "tell_pid", {"number": 10**50})).outcome == "invalid"
+        assert (await ask(tool_calls, "tell_pid", orjson.loads("[" * 1000 + "]" * 1000))).outcome == "invalid"
+        assert (await ask(tool_calls, "tell_pid")).outcome == "ok"
     assert told["text"] == "ä\n"
     assert told["ids"] == ["main", "conv_1", "call_1"]
     assert told["settings"] == {"greeting": "Hi", "day": "2026-02-03", "loop": "trio", "is_broken_in_process": False}

@@ -209,10 +209,24 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     assert "in use" in result.stderr
 
 
-def test_a_table_that_fits_no_tool_is_found_by_check_and_stops_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text('[conversations.main]\nagent_id = "a"\n[tools.current_tiem]\nparallel = 1\n')
+CONVERSATION = '[conversations.main]\nagent_id = "a"\n'
+
+
+@pytest.mark.parametrize("command", [("check",), ("tools", "call", "current_time")])
+def test_a_slip_in_a_tools_name_is_refused_because_its_policy_would_not_hold(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "config.toml").write_text(CONVERSATION + '[tools.current_tiem]\npermission = "deny"\n')
+    result = run_convaid(*command, folder=tmp_path)
+    assert result.returncode == 78
+    assert 'tools.current_tiem: no plugin in use offers this tool; did you mean "current_time"?' in result.stderr
+
+
+def test_a_table_for_a_tool_that_is_absent_is_found_by_check_and_stops_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(CONVERSATION + "[tools.xyzzy]\nparallel = 1\n")
     result = run_convaid("check", folder=tmp_path)
     assert result.returncode == 78
-    assert "tools.current_tiem" in result.stderr
-    assert "current_time" in result.stderr
-    assert run_convaid("tools", "call", "current_time", folder=tmp_path).returncode == 0
+    assert "tools.xyzzy" in result.stderr
+    called = run_convaid("tools", "call", "current_time", folder=tmp_path)
+    assert called.returncode == 0
+    assert "tools.xyzzy" in called.stderr
