@@ -9,6 +9,7 @@ import decimal
 import json
 import os
 import sys
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import pytest
@@ -77,9 +78,13 @@ def test_a_tool_is_not_sent_where_it_cannot_run() -> None:
         'tools.add: the tool is a def, which cannot have runs="room": leave it out, or write async def',
         'tools.add_async: the tool is an async def, which cannot have runs="thread": leave it out, or write def',
     ]
-    assert (
-        find_misplaced_tools(make_plugins(add, add_async), ToolsConfig(named={"*": ToolPolicy(runs="process")})) == []
-    )
+    config = ToolsConfig(named={"*": ToolPolicy(runs="process")})
+    assert find_misplaced_tools(make_plugins(add, add_async), config) == []
+    plugin = make_plugin(add, tell_context, lifespan=nullcontext)
+    assert [str(problem) for problem in find_misplaced_tools(Plugins((plugin,)), config)] == [
+        "tools.tell_context: the tool may use what its plugin has opened, which a process does not have: "
+        'leave runs="process" out'
+    ]
 
 
 @tool
