@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ LOCK_LIMIT = 5.0  # seconds for another process to open the same journal
 LOCK_INTERVAL = 0.01  # seconds between two attempts
 ARGUMENTS_SIZE = 4096  # characters of a call's arguments
 DEPTH_LIMIT = 20  # levels of arguments that are looked into
+NAME_LENGTH = 200  # characters of an argument's name; what has a longer one is not looked into
 
 FILE_NAME = "journal.sqlite"
 APPLICATION_ID = 0x63766A31  # in the file's header: this database is a convaid journal
@@ -255,7 +257,7 @@ def write_arguments(parameters: object, redact: Collection[str] = ()) -> str:
     Masked are values whose name is a secret's, texts in the shape of one, and what ``redact`` names: a name counts
     wherever it stands, a dotted path from the top (lists have no place in it), ``*`` stands for everything.
     """
-    budget = range(ARGUMENTS_SIZE)  # of items: so many fill the text in any case, and no time goes into more
+    budget = range(ARGUMENTS_SIZE)  # of items and characters: so many fill the text, and no time goes into more
     plain = MASK if "*" in redact else _redact(parameters, "", redact, iter(budget), 0)
     text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
     if len(text) > ARGUMENTS_SIZE:
@@ -266,15 +268,17 @@ def write_arguments(parameters: object, redact: Collection[str] = ()) -> str:
 def _redact(value: object, path: str, redact: Collection[str], budget: Iterator[int], depth: int) -> object:
     match value:
         case str():
-            return mask_text(value[: 2 * ARGUMENTS_SIZE])  # a regular expression keeps the interpreter's lock
+            text = mask_text(value[: 2 * ARGUMENTS_SIZE])  # a regular expression keeps the interpreter's lock
+            next(islice(budget, len(text), None), None)
+            return text
         case dict() | list() if depth >= DEPTH_LIMIT:
             return "…"
         case dict():
             plain = {}
             for (name, item), _ in zip(value.items(), budget, strict=False):
                 place = f"{path}.{name}" if path else name
-                is_hidden = names_secret(name) or name in redact or place in redact
-                plain[name] = MASK if is_hidden else _redact(item, place, redact, budget, depth + 1)
+                is_hidden = len(name) > NAME_LENGTH or names_secret(name) or name in redact or place in redact
+                plain[name[:NAME_LENGTH]] = MASK if is_hidden else _redact(item, place, redact, budget, depth + 1)
             return plain
         case list():
             return [_redact(item, path, redact, budget, depth + 1) for item, _ in zip(value, budget, strict=False)]

@@ -308,6 +308,22 @@ def test_secrets_are_masked_without_being_named() -> None:
     assert json.loads(write_arguments(parameters)) == {"api_key": "***", "token": "***", "text": "use sk_***"}
 
 
+def test_no_time_goes_into_more_arguments_than_are_written() -> None:
+    looked_at = 0
+
+    class Counted(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            nonlocal looked_at
+            for item in super().__iter__():
+                looked_at += 1
+                yield item
+
+    text = write_arguments({"n" * 1_000_000: "hidden", "texts": Counted(["x" * 1000] * 1000)})
+    assert looked_at < 10
+    assert text.startswith('{"' + "n" * 200 + '":"***","texts":["xxx')
+    assert text.endswith("[cut here]")
+
+
 def test_arguments_are_bounded_in_size_and_depth() -> None:
     text = write_arguments({"text": "long " * 1_000_000, "key": "abc"})
     assert len(text) < module.ARGUMENTS_SIZE + 100

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 import trio
-from outcome import Error, Outcome
+from outcome import Outcome, Value
 
 from convaid.calls.aftermath import Aftermath, Deliver, drop
 from convaid.calls.gates import Approvals, Gate
 from convaid.calls.results import cut_text
 from convaid.calls.room import Room
-from convaid.calls.run import Ending, Offer, Run, describe_time_out, perform
+from convaid.calls.run import Ending, Offer, Run, describe_lack_of_threads, describe_time_out, perform
 from convaid.config.policy import ToolsConfig
 from convaid.events import Event, ToolAnswer
 from convaid.plugins.loading import Plugin, Plugins
@@ -177,7 +177,6 @@ class ToolCalls:
             trio.current_time(),
             self._journal,
             self._is_dry,
-            self.aftermath.end,
         )
         run.limit.deadline = run.began_at + patience
         self._awaited.add(run)
@@ -240,10 +239,11 @@ class ToolCalls:
             try:
                 trio.lowlevel.start_thread_soon(partial(Context().run, perform, run), partial(_tell_end, run))
             except RuntimeError as error:  # the system gives us no more threads
-                run.waiting, run.end_late = None, None
-                run.finish(Error(error))
                 logger.error('the tool "%s" cannot run: %s', run.call.tool_name, error)
-                return "overloaded", f'Too much goes on here to run the tool "{run.call.tool_name}". Try again later.'
+                run.waiting = None
+                run.finish(Value(describe_lack_of_threads(run)))
+                assert run.ending is not None
+                return run.ending
 
         def stop_waiting(_: object) -> trio.lowlevel.Abort:
             run.waiting = None
@@ -258,6 +258,8 @@ class ToolCalls:
                 self.aftermath.give_up(run)
             raise
         if run.is_deferred:
+            if run.ending is not None:  # so soon that the agent need not be put off
+                return run.ending
             self.aftermath.keep(run)
         return ending
 
@@ -348,10 +350,16 @@ def _needs_room(plugin: Plugin) -> bool:
 
 
 async def _take_place(places: trio.Semaphore) -> None:
+    """Wait for a place; it is not taken for a call that has been given up when its turn comes."""
     try:
         places.acquire_nowait()  # saves a turn of the loop
     except trio.WouldBlock:
         await places.acquire()
+    try:
+        await trio.lowlevel.checkpoint_if_cancelled()
+    except trio.Cancelled:
+        places.release()
+        raise
 
 
 def _tell_end(run: Run, result: Outcome[Ending]) -> None:

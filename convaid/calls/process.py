@@ -114,7 +114,7 @@ class Process:
             "parameters": run.call.parameters,
             "conversation": run.conversation,
             "conversation_id": run.conversation_id,
-            "deadline": run.deadline,  # the clock is the machine's
+            "deadline": run.deadline,  # the clock is the machine's; infinity becomes null
             "result_size": offer.result_size,
             "memory_limit": offer.memory_limit,
             "cpu_limit": offer.cpu_limit,
@@ -131,7 +131,7 @@ class Process:
                 case {"call": int(number)} if number < self._number:
                     pass  # of an earlier call's thread that has gone on
                 case {"call": self._number, "defer": str(text)}:
-                    run.defer(text)
+                    run.defer(cut_text(text, offer.result_size))
                 case {
                     "call": self._number,
                     "ending": ["ok" | "error" | "invalid" as outcome, str(text)],

@@ -22,7 +22,7 @@ from attrs import define, field, frozen
 from outcome import Value
 
 from convaid.calls.process import Process, open_process
-from convaid.calls.run import Ending, Run, describe_stop
+from convaid.calls.run import Ending, Run, describe_lack_of_threads, describe_stop
 from convaid.config.secrets import names_secret
 from convaid.plugins.loading import Plugin
 
@@ -143,7 +143,7 @@ class Processes:
         await trio.lowlevel.checkpoint()  # where all is at its end, none is started any more
         try:
             process = await open_process(self.plugin, self._environment)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: the system gives us no more threads
             self._note_start(str(error))
             return
         failure = None
@@ -185,7 +185,7 @@ class Processes:
             process.is_at_work = True
             is_clean = True
             # The journal is ours, and not for the process.
-            if run.journal is not None and (refusal := await trio.to_thread.run_sync(run.note_begin)):
+            if run.journal is not None and (refusal := await _note_begin(run)):
                 process.run = None
                 run.finish(Value(refusal))
             elif report := await process.perform(run):
@@ -236,10 +236,21 @@ class Processes:
         )
 
 
+async def _note_begin(run: Run) -> Ending | None:
+    try:
+        return await trio.to_thread.run_sync(run.note_begin)
+    except RuntimeError as error:  # the system gives us no more threads
+        logger.error('the tool "%s" was not run: %s', run.call.tool_name, error)
+        return describe_lack_of_threads(run)
+
+
 async def _finish(run: Run, ending: Ending) -> None:
     if run.journal is not None:
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(run.note_end, ending)
+        try:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(run.note_end, ending)
+        except RuntimeError as error:  # as above
+            logger.error('the end of the tool call "%s" is not recorded: %s', run.call.tool_call_id, error)
     run.finish(Value(ending))
 
 

@@ -6,12 +6,13 @@ both call code of the plugin's (validators, properties), and a large result take
 
 from __future__ import annotations
 
-import json
 import logging
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cached_property
 from traceback import walk_stack
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,6 +38,7 @@ __all__ = [
     "Ending",
     "Offer",
     "Run",
+    "describe_lack_of_threads",
     "describe_late",
     "describe_stop",
     "describe_time_out",
@@ -87,7 +89,7 @@ class Offer:
     @property
     def cpu_limit(self) -> float | None:
         """Seconds of processor time that a call has in a process."""
-        return self.policy.cpu_seconds
+        return None if self.policy.cpu_seconds == math.inf else self.policy.cpu_seconds
 
 
 @define(eq=False)
@@ -109,8 +111,6 @@ class Run:
     journal: Journal | None = None
     is_dry: bool = False
     """The tool itself is not to run."""
-    end_late: Callable[[Run, Ending], None] | None = None
-    """Called on the conversations' loop with the ending of a run that nobody waited for any more."""
 
     limit: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     """Around everything that the agent waits for; cancelled where the run is given up."""
@@ -127,7 +127,10 @@ class Run:
     is_told: bool = field(default=False, init=False)
     """What came of it late has been delivered."""
     has_begun: bool = field(default=False, init=False)
-    is_over: bool = field(default=False, init=False)
+    ending: Ending | None = field(default=None, init=False)
+    """None until it is over."""
+    end_late: Callable[[Run, Ending], None] | None = field(default=None, init=False)
+    """Called with the ending, on the conversations' loop; None while there is a task that may answer with it."""
     over: trio.Event = field(factory=trio.Event, init=False)
     thread: int | None = field(default=None, init=False)
     """Where the tool's code runs; None until a thread has taken it up."""
@@ -136,47 +139,57 @@ class Run:
 
     def finish(self, result: outcome.Outcome[Ending]) -> None:
         """Give back the place and wake the task that waits, once; belongs to the conversations' loop."""
-        if self.is_over:
+        if self.ending is not None:
             return
-        self.is_over = True
+        if isinstance(result, outcome.Error):  # a fault of ours: what the plugin raises has been seen to in its thread
+            logger.error('the tool "%s" failed', self.offer.tool.name, exc_info=result.error)
+            ending: Ending = "error", describe_fault(self.offer.tool.name, result.error)
+        else:
+            ending = result.unwrap()
+        self.ending = ending
         self.over.set()
         self.offer.places.release()
         if self.turn is not None:
             self.turn.release()
-        if isinstance(result, outcome.Error):  # an exception of the plugin's that cannot even be described
-            logger.error('the tool "%s" failed', self.offer.tool.name, exc_info=result.error)
-            result = outcome.Value(("error", describe_fault(self.offer.tool.name, result.error)))
         if self.waiting is not None:
-            trio.lowlevel.reschedule(self.waiting, result)
+            trio.lowlevel.reschedule(self.waiting, outcome.Value(ending))
         elif self.end_late is not None:
-            self.end_late(self, result.unwrap())
+            self.end_late(self, ending)
 
     def defer(self, text: str) -> None:
         """Answer the agent with ``text`` while the run goes on; belongs to the conversations' loop."""
-        if self.waiting is not None and not self.is_over:
-            trio.lowlevel.reschedule(self.waiting, outcome.Value(("deferred", cut_text(text, self.offer.result_size))))
+        if self.waiting is not None and self.ending is None:
+            trio.lowlevel.reschedule(self.waiting, outcome.Value(("deferred", text)))
             self.waiting = None
             self.is_deferred = True
 
     def ask_to_defer(self, text: str) -> None:
         """`ToolContext.defer`, in the tool's thread; returns at once."""
+        if self.waiting is None:  # who asks a thousand times is not to keep the conversations' loop busy
+            return
         with suppress(trio.RunFinishedError):
-            self.outside.run_sync_soon(self.defer, str(text))
+            self.outside.run_sync_soon(self.defer, cut_text(str(text), self.offer.result_size))
+
+    @cached_property
+    def arguments(self) -> str:
+        """The call's, as far as they may be written down. Takes its time where they are many."""
+        from convaid.journal import write_arguments
+
+        return write_arguments(self.call.parameters, self.offer.policy.redact or ())
 
     def note_begin(self) -> Ending | None:
         """Write into the journal that the tool is about to run; returns the answer if it must not. Blocks a little."""
-        if self.journal is None:
-            return None
-        from convaid.journal import write_arguments
+        refusal = self._record_begin(self.journal) if self.journal is not None else None
+        if refusal is None and self.is_given_up:  # while it waited for its thread, or for the disk
+            refusal = describe_stop(self)
+            self.note_end(refusal)
+        return refusal
 
-        call, name = self.call, self.offer.tool.name
+    def _record_begin(self, journal: Journal) -> Ending | None:
+        name = self.offer.tool.name
         try:
-            earlier = self.journal.begin(
-                self.conversation_id,
-                call.tool_call_id,
-                name,
-                self.conversation,
-                write_arguments(call.parameters, self.offer.policy.redact or ()),
+            earlier = journal.begin(
+                self.conversation_id, self.call.tool_call_id, name, self.conversation, self.arguments
             )
         except JournalError as error:
             logger.error('the tool "%s" was not run: %s', name, error)
@@ -193,7 +206,7 @@ class Run:
         if self.journal is None:
             return
         outcome = ending[0] if self.verdict is None or ending[0] != "stopped" else self.verdict[0]
-        late = describe_late(self, ending) if self.waiting is None and self.is_wanted_late(ending) else None
+        late = describe_late(self, ending) if self.end_late is not None and self.is_wanted_late(ending) else None
         self.journal.end(self.conversation_id, self.call.tool_call_id, outcome, late=late)
 
     def dismiss(self, ending: Ending) -> None:
@@ -210,8 +223,9 @@ class Run:
 
     def is_wanted_late(self, ending: Ending) -> bool:
         """Whether the agent is to hear of an ending that comes when it has been answered, or is gone."""
-        is_news = ending[0] in ("ok", "error")
-        return self.is_deferred or (bool(self.offer.policy.deliver_late) and self.verdict is None and is_news)
+        is_news = ending[0] in ("ok", "error", "time-out")
+        is_wanted = self.is_deferred or (bool(self.offer.policy.deliver_late) and self.verdict is None and is_news)
+        return is_wanted and not self.is_told
 
     def locate(self) -> str:
         """Return where the tool's code is right now, as seen from another thread."""
@@ -246,7 +260,7 @@ async def perform_async(run: Run, is_cancellation: Callable[[BaseException], boo
     try:
         ending = _succeed(run, await run.offer.tool.function(**_read_arguments(run)))
     except BaseException as error:  # noqa: BLE001  # as above
-        ending = describe_stop(run) if is_cancellation(error) else _fail(run, error)
+        ending = _fail(run, error, is_cancellation)
     run.note_end(ending)
     return ending
 
@@ -279,7 +293,19 @@ def _succeed(run: Run, value: object) -> Ending:
     return "ok", write_result(value, run.offer.result_size)
 
 
-def _fail(run: Run, error: BaseException) -> Ending:
+def _fail(run: Run, error: BaseException, is_cancellation: Callable[[BaseException], bool] | None = None) -> Ending:
+    """Return the ending of a run that has raised. To describe that may run code of the plugin's, too, and fail."""
+    try:
+        if is_cancellation is not None and is_cancellation(error):
+            return describe_stop(run)
+        return _describe_failure(run, error)
+    except BaseException as another:  # noqa: BLE001  # as above
+        name, kind = run.offer.tool.name, type(another).__name__
+        logger.error('the tool "%s" failed, and to describe its exception failed, too (%s)', name, kind)
+        return "error", describe_fault(name, another)
+
+
+def _describe_failure(run: Run, error: BaseException) -> Ending:
     name = run.offer.tool.name
     kind: Outcome = "error"
     match error:
@@ -301,10 +327,7 @@ def _fail(run: Run, error: BaseException) -> Ending:
 
 
 def _describe_dry_run(run: Run) -> Ending:
-    from convaid.journal import write_arguments
-
-    arguments = write_arguments(run.call.parameters, run.offer.policy.redact or ())
-    logger.info('%s: the tool "%s" would have run with %s', run.conversation, run.offer.tool.name, arguments)
+    logger.info('%s: the tool "%s" would have run with %s', run.conversation, run.offer.tool.name, run.arguments)
     text = run.offer.policy.mock
     if text is None:
         text = f'This is a rehearsal: the tool "{run.offer.tool.name}" was not run.'
@@ -330,14 +353,19 @@ def describe_time_out(run: Run, limit: float) -> Ending:
 
 def describe_late(run: Run, ending: Ending) -> str:
     """Return what an agent is told of a result that it waits for no more, be it that of a later conversation."""
-    arguments = shorten(json.dumps(run.call.parameters, ensure_ascii=False, default=str))
-    text = f'The tool "{run.call.tool_name}", which was called earlier with {arguments}, has ended: {ending[1]}'
+    name, arguments = run.call.tool_name, shorten(run.arguments)
+    text = f'The tool "{name}", which was called earlier with {arguments}, has ended: {ending[1]}'
     return cut_text(text, run.offer.result_size)
 
 
 def describe_stop(run: Run) -> Ending:
     """Return the ending of a run whose plugin stops."""
     return "stopped", f'The tool "{run.offer.tool.name}" was stopped before it finished.'
+
+
+def describe_lack_of_threads(run: Run) -> Ending:
+    """Return the ending of a run for which the system gives us no thread."""
+    return "overloaded", f'Too much goes on here to run the tool "{run.offer.tool.name}". Try again later.'
 
 
 def describe_fault(name: str, error: BaseException) -> str:

@@ -150,7 +150,7 @@ def serve(link: socket.socket, plugin: Plugin, tool: Tool, call: dict[str, Any])
         call["conversation"],
         call["conversation_id"],
         None,
-        call["deadline"],
+        math.inf if call["deadline"] is None else call["deadline"],
         cast(Any, None),
         began_at=0.0,
         link=link,

@@ -11,6 +11,7 @@ import orjson
 import trio
 
 from convaid.audio import AudioFormat
+from convaid.protocol.bodies import is_deeper
 from convaid.protocol.from_agent import AgentToolRequest, AgentToolResponse
 from convaid.simulator.conversation import Conversation, UserTurn
 from convaid.simulator.record import CallRecord, Ending
@@ -35,7 +36,7 @@ from convaid.simulator.scenario import (
 from convaid.simulator.speaking import Mouth
 from convaid.simulator.speech import Ear, Speech, SpeechBegan
 from convaid.simulator.starting import Terms
-from convaid.simulator.workspace.checks import DEEPEST, is_deeper
+from convaid.simulator.workspace.checks import DEEPEST
 from convaid.transport import ABNORMAL
 
 __all__ = ["ScenarioActor"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -144,3 +145,30 @@ async def test_what_is_no_server_is_named(
     assert trouble in caplog.text
     assert b"authorization: bearer token-for-the-server" in requests[0].lower()
     assert "token-for-the-server" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "trouble"),
+    [
+        ("", b" " * 65536, "it sent a message of more than 16777216 bytes"),
+        ("content-encoding: gzip\r\n", b"", "it answers in a compressed form, for which it was not asked"),
+    ],
+)
+async def test_an_answer_without_an_end_is_the_end(
+    headers: str, body: bytes, trouble: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def flood(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{headers}\r\n".encode())
+        with suppress(trio.BrokenResourceError):
+            while body:
+                await stream.send_all(body)
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, flood, [listener])
+        async with open_connection(make_settings(listener.socket.getsockname()[1])):
+            await wait_until(lambda: "cannot be used" in caplog.text)
+        nursery.cancel_scope.cancel()
+    assert trouble in caplog.text
