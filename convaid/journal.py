@@ -118,6 +118,7 @@ class Journal:
     """The calls that an earlier process had begun and not ended; they may have done their work, or part of it."""
     _one_at_a_time: threading.Lock = field(factory=threading.Lock, init=False)
     _begun: int = field(default=0, init=False)
+    _is_closed: bool = field(default=False, init=False)
 
     def begin(
         self, conversation_id: str, tool_call_id: str, tool: str, conversation: str, arguments: str | None = None
@@ -161,6 +162,7 @@ class Journal:
 
     def close(self) -> None:
         """Close it. What has not ended yet counts as lost; a tool that was left behind may try to begin, in vain."""
+        self._is_closed = True  # at once: those that wait for another process need not, one after the other
         with self._one_at_a_time:
             self._connection.close()
 
@@ -168,6 +170,8 @@ class Journal:
         """Run one statement as a transaction of its own, and return its rows."""
         try:
             with self._one_at_a_time:
+                if self._is_closed:
+                    raise sqlite3.ProgrammingError("it is closed")
                 return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise JournalError(

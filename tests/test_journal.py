@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -221,6 +222,32 @@ def test_after_it_is_closed_nothing_begins(path: Path, caplog: pytest.LogCapture
         journal.begin("conv_1", "call_2", "add", "main")
     journal.end("conv_1", "call_1", "ok")  # by a tool that was left behind
     assert "is not recorded" in caplog.text
+
+
+def test_closing_waits_for_one_at_most_of_those_that_wait_for_another_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUSY_LIMIT", 0.5)
+    refused: list[JournalError] = []
+
+    def begin(number: int) -> None:
+        try:
+            journal.begin("conv_1", f"call_{number}", "add", "main")
+        except JournalError as error:
+            refused.append(error)
+
+    with open_journal(path) as journal, closing(sqlite3.connect(path, isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        threads = [threading.Thread(target=begin, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        begun = time.monotonic()
+        journal.close()
+        assert time.monotonic() - begun < 1.5
+        another.execute("ROLLBACK")
+        for thread in threads:
+            thread.join()
+    assert len(refused) == 8
 
 
 def test_it_is_for_its_owner_alone(path: Path) -> None:

@@ -188,8 +188,8 @@ def _perform(run: Run) -> Ending:
 
 def _limit(kind: int, amount: int) -> None:
     _, hard = resource.getrlimit(kind)
-    lowest = min((each for each in (amount, hard) if each != resource.RLIM_INFINITY), default=resource.RLIM_INFINITY)
-    resource.setrlimit(kind, (lowest, hard))
+    most = sys.maxsize if hard == resource.RLIM_INFINITY else hard
+    resource.setrlimit(kind, (hard if amount == resource.RLIM_INFINITY else min(amount, most), hard))
 
 
 def _has_children() -> bool:

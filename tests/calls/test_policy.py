@@ -475,9 +475,10 @@ async def test_a_deferred_tool_that_takes_too_long_is_told_to_have() -> None:
 # --- rehearsal and journal ----------------------------------------------------------------------------------------
 
 
-async def test_a_rehearsal_runs_nothing() -> None:
+async def test_a_rehearsal_runs_nothing_and_the_log_says_what_it_would_have(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     gated = Gated()
-    config = ToolsConfig(named={"work_sync": ToolPolicy(mock="done it")})
+    config = ToolsConfig(named={"work_sync": ToolPolicy(mock="done it", redact=("number",))})
     async with open_tool_calls(make_plugins(*gated.make_tools()), config, is_dry=True) as tool_calls:
         answers = [await ask(tool_calls, name, {"number": 1}) for name in ("work", "work_sync")]
         wrong = await ask(tool_calls, "work", {"number": "one"})
@@ -485,6 +486,21 @@ async def test_a_rehearsal_runs_nothing() -> None:
     assert [answer.outcome for answer in (*answers, wrong)] == ["dry run", "dry run", "invalid"]
     assert answers[1].result == "done it"
     assert not answers[0].is_error
+    assert caplog.messages == [
+        'main: the tool "work" would have run with {"number":1}',
+        'main: the tool "work_sync" would have run with {"number":"***"}',
+    ]
+
+
+async def test_a_result_is_cut_where_the_operator_says() -> None:
+    @tool
+    def talk() -> str:
+        """Talk."""
+        return "x" * 100
+
+    for size in (1, 60):
+        async with open_tool_calls(make_plugins(talk), ToolsConfig(named={"*": ToolPolicy(result_size=size)})) as calls:
+            assert len((await ask(calls, "talk")).result) == size
 
 
 async def test_a_call_is_run_once_however_often_it_comes(tmp_path: Path) -> None:

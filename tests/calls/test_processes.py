@@ -293,7 +293,7 @@ async def test_a_tool_that_eats_memory_is_told_that_there_is_no_more() -> None:
 
 
 async def test_no_limit_is_none() -> None:
-    unlimited = ToolPolicy(time_limit=math.inf, cpu_seconds=math.inf)
+    unlimited = ToolPolicy(time_limit=math.inf, cpu_seconds=math.inf, memory=10**13)
     async with open_calls(policies={"tell_context": unlimited}) as tool_calls:
         tool_calls.learn_response_timeouts("main", {"tell_context": None})
         answer = await ask(tool_calls, "tell_context", {"text": "x"})

@@ -266,13 +266,13 @@ def test_references_cannot_come_to_long_texts_many_times() -> None:
     ],
 )
 def test_what_is_no_schema_is_seen_wherever_a_reference_leads(odd: Any) -> None:
-    with pytest.raises(Unfoldable, match="invalid JSON Schema|has no schema"):
+    with pytest.raises(Unfoldable, match=r"invalid JSON Schema|has no schema"):
         fold_parameters({"properties": {"it": {"$ref": "#/x-notes"}}, "x-notes": odd})
 
 
 @pytest.mark.parametrize("kind", [{}, ["x"], 5, "http://[::1", "http://json-schema.org/draft-03/schema#"])
 def test_a_schema_of_a_kind_that_is_not_known(kind: Any) -> None:
-    with pytest.raises(Unfoldable, match="of no known kind|too old"):
+    with pytest.raises(Unfoldable, match=r"of no known kind|too old"):
         fold_parameters({"$schema": kind, "properties": {"it": {"required": True}}})
 
 

@@ -20,7 +20,6 @@ from convaid.config.secrets import MASK, Secret
 from convaid.plugins.templates import write_text
 from convaid.wording import escape_controls
 from convaid_webhook.filling import LEFT_OUT, fill_tree, write_pairs
-
 from convaid_webhook.settings import has_dots
 
 if TYPE_CHECKING:
@@ -125,9 +124,9 @@ async def _take_place(http: Http, tool: WebhookTool) -> AsyncIterator[None]:
     with trio.move_on_after(tool.limits.pool) as waiting:
         await http.places.acquire()
     if waiting.cancelled_caught:
-        limit = tool.limits.pool
         raise ToolError(
-            f"So many requests are under way that there was no place within {limit:g} s, the pool limit. Nothing was sent."
+            f"So many requests are under way that there was no place within {tool.limits.pool:g} s, the pool limit. "
+            "Nothing was sent."
         )
     try:
         yield
@@ -250,7 +249,7 @@ def _find_result(tool: WebhookTool, text: str) -> Any:
 
 
 def _mask(value: Any, secrets: Iterable[Secret]) -> Any:
-    """Return a text, or what was read from JSON, without the secrets, in the forms in which a server may repeat them."""
+    """Return a text, or what JSON holds, without the secrets, in any of the forms in which a server may repeat them."""
     match value:
         case str():
             for form in {form for secret in secrets for form in _find_forms(secret.reveal())}:

@@ -164,3 +164,29 @@ async def test_a_connection_is_used_again_unless_its_server_has_closed_it(server
             assert (await http.post(url)).status_code == 200
             await trio.testing.wait_all_tasks_blocked(0.01)
     assert server.connections == 4
+
+
+async def test_what_was_given_up_is_not_the_next_ones_answer(server: Server) -> None:
+    """A connection with something still to come, of an answer that is too long or was not waited for, is not used again."""
+    plugins = load_webhook(
+        {
+            "tools": {
+                "long": {"description": "Go", "url": f"http://127.0.0.1:{server.port}/", "answer_size": 1000},
+                "slow": {"description": "Go", "url": f"http://127.0.0.1:{server.port}/", "limits": {"total": 0.2}},
+                "fine": {"description": "Go", "url": f"http://127.0.0.1:{server.port}/"},
+            },
+            "allow_local": True,
+        }
+    )
+    server.answers = [
+        *(write_answer(body="fine"), write_answer(body="x" * 3_000_000), write_answer(body="fine")),
+        *(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nlate", write_answer(body="fine")),
+    ]
+    results = []
+    with trio.fail_after(10):
+        async with open_tool_calls(plugins, ToolsConfig()) as tool_calls:
+            for number, name in enumerate(["fine", "long", "fine", "slow", "fine", "fine"]):
+                answer = await tool_calls.call(ClientToolCall(name, f"call_{number}", {}), "main", "conv_1")
+                results.append(answer.result)
+    assert [result == "fine" for result in results] == [True, False, True, False, True, True]
+    assert server.connections == 3
