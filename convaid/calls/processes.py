@@ -163,7 +163,7 @@ class Processes:
                     self._idle.remove(process)
                 await process.end()
                 if failure is None:
-                    self._note_start(process.fault or "it was stopped")
+                    self._note_start(process.fault)  # "" where we are at the end
                 await self._see_off(process)
             nursery.cancel_scope.cancel()
 

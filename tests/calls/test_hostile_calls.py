@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import threading
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import attrs
 import orjson
@@ -16,12 +17,15 @@ import trio
 import trio.testing
 
 from convaid import Tool, ToolContext, ToolError, tool
-from convaid.calls import note_told, open_tool_calls
+from convaid.calls import ToolCalls, note_told, open_tool_calls
 from convaid.calls.run import Run
 from convaid.config.policy import PermissionRule, ToolPolicy, ToolsConfig
+from convaid.events import ApprovalRequest
 from convaid.journal import open_journal
+from convaid.plugins import Plugins
+from convaid.protocol.from_agent import ClientToolCall
 
-from .plugin import WAIT_LIMIT, add, ask, make_plugins
+from .plugin import WAIT_LIMIT, add, ask, make_plugin, make_plugins
 from .test_policy import BOTH, Gated, Told, begin, open_gated
 from .test_rooms import wait_for
 
@@ -227,6 +231,73 @@ async def test_an_approval_that_has_no_time_is_denied() -> None:
         assert (await ask(tool_calls, "add", {"a": 1})).outcome in ("denied", "overloaded")
 
 
+@pytest.mark.parametrize("overlap", ["parallel", "queue", "single", "replace"])
+@pytest.mark.parametrize("seed", range(3))
+async def test_everything_is_given_back_wherever_a_call_is_cut_off(overlap: Any, seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+
+    @tool(name="work_sync")
+    def work_sync(
+        pause: Annotated[float, "how long"], puts_off: Annotated[bool, "whether"], context: ToolContext
+    ) -> str:
+        """Work."""
+        if puts_off:
+            context.defer("Later.")
+        time.sleep(pause)
+        return "done"
+
+    @tool(name="work")
+    async def work(
+        pause: Annotated[float, "how long"], puts_off: Annotated[bool, "whether"], context: ToolContext
+    ) -> str:
+        """Work."""
+        if puts_off:
+            context.defer("Later.")
+        await trio.sleep(pause)
+        return "done"
+
+    policy = ToolPolicy(
+        overlap=overlap,
+        deliver_late=chance.random() < 0.5,
+        on_disconnect=chance.choice(["keep", "cancel"]),
+        on_interrupt="cancel",
+        permission="ask",
+        parallel=chance.choice([None, 2]),
+    )
+    config = ToolsConfig(time_limit=0.03, parallel=5, named={"*": policy})
+
+    def approve(request: ApprovalRequest) -> bool:
+        return True
+
+    async def call(tool_calls: ToolCalls, number: int) -> None:
+        await trio.sleep(chance.random() * 0.2)
+        conversation = chance.choice(["one", "two"])
+        parameters = {"pause": chance.random() * 0.04, "puts_off": chance.random() < 0.3}
+        with trio.move_on_after(chance.choice([0.0, 0.001, 0.01, 0.1, 1.0])):
+            name = chance.choice(["work", "work_sync"])
+            await tool_calls.call(ClientToolCall(name, f"call_{number}", parameters), conversation, conversation)
+
+    with open_journal(tmp_path / "journal.sqlite") as journal:
+        plugins = Plugins((make_plugin(work, work_sync, approve=approve),))
+        async with open_tool_calls(plugins, config, journal=journal) as tool_calls:
+            gates = tool_calls._gates.values()
+            most = {gate: gate.offer.places.value for gate in gates}
+            async with trio.open_nursery() as nursery:
+                for number in range(200):
+                    nursery.start_soon(call, tool_calls, number)
+                for _ in range(20):
+                    await trio.sleep(0.01)
+                    tool_calls.interrupt(chance.choice(["one", "two"]))
+            await wait_for(
+                lambda: not tool_calls.aftermath.kept and not any(room._has_work for room in tool_calls.rooms)
+            )
+            await wait_for(lambda: {gate: gate.offer.places.value for gate in gates} == most)
+            assert all(turn.value == 1 for gate in gates for turn in gate._turns.values())
+            assert (tool_calls._places.value, tool_calls._open_calls, tool_calls._awaited) == (5, 0, set())
+            with closing(sqlite3.connect(journal.path)) as connection:
+                assert connection.execute("SELECT count(*) FROM calls WHERE outcome IS NULL").fetchall() == [(0,)]
+
+
 # --- what plugins raise ---------------------------------------------------------------------------------------------
 
 
@@ -319,17 +390,19 @@ async def test_asking_to_put_off_a_thousand_times_is_heard_once(monkeypatch: pyt
         defer(run, text)
 
     monkeypatch.setattr(Run, "defer", count)
+    go = threading.Event()
 
     @tool
     def put_off(context: ToolContext) -> None:
         """Put off."""
         context.defer("later")
-        time.sleep(0.1)
+        assert go.wait(WAIT_LIMIT)
         for _ in range(1000):
             context.defer("later")
 
     async with open_tool_calls(make_plugins(put_off), ToolsConfig()) as tool_calls:
         assert (await ask(tool_calls, "put_off")).outcome == "deferred"
+        go.set()
         await wait_for(lambda: not tool_calls.aftermath.kept)
     assert heard == 1
 

@@ -141,11 +141,12 @@ async def test_what_it_prints_is_logged_and_cannot_be_taken_for_an_answer(caplog
     assert any("more lines of output are left out" in line for line in lines)
 
 
-async def test_a_tool_can_put_its_agent_off() -> None:
+async def test_a_tool_can_put_its_agent_off(tmp_path: Path) -> None:
     delivered: list[LateResult] = []
     async with open_calls(deliver=lambda _, late: delivered.append(late)) as tool_calls:
-        answer = await ask(tool_calls, "put_off")
+        answer = await ask(tool_calls, "put_off", {"path": str(tmp_path / "go")})
         assert (answer.outcome, answer.result) == ("deferred", "I am looking.")
+        (tmp_path / "go").touch()
         await wait_for(lambda: delivered)
         assert "found" in delivered[0].text
 
@@ -394,8 +395,9 @@ async def test_nothing_outlives_a_daemon_that_is_killed(tmp_path: Path) -> None:
     await wait_for(lambda: not any(map(is_running, pids)))
 
 
-async def test_closing_is_quick_while_a_process_is_starting() -> None:
+async def test_closing_is_quick_and_quiet_while_a_process_is_starting(caplog: pytest.LogCaptureFixture) -> None:
     begin = time.monotonic()
     async with open_calls():
         await trio.sleep(0.05)
     assert time.monotonic() - begin < 2
+    assert caplog.messages == []

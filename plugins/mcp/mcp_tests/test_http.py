@@ -88,6 +88,13 @@ async def test_a_server_that_has_forgotten_us_is_not_felt(
     assert "cannot be used: the connection has ended" in caplog.text
 
 
+async def test_plain_http_goes_through_no_proxy(sdk: SdkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with open_connection(make_settings(await sdk.listen())) as connection:
+        assert await call(connection, "sing") == "la"
+
+
 async def test_a_death_during_a_call_is_an_answer(sdk: SdkServer) -> None:
     answers: list[str] = []
     async with open_connection(make_settings(await sdk.listen())) as connection, trio.open_nursery() as nursery:

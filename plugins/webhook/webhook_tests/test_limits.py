@@ -167,7 +167,7 @@ async def test_a_connection_is_used_again_unless_its_server_has_closed_it(server
 
 
 async def test_what_was_given_up_is_not_the_next_ones_answer(server: Server) -> None:
-    """A connection with something still to come, of an answer that is too long or was not waited for, is not used again."""
+    """A connection on which something is still to come is not used again."""
     plugins = load_webhook(
         {
             "tools": {
