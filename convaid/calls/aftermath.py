@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field
 
-from convaid.calls.run import Ending, Run, describe_late, describe_time_out
+from convaid.calls.answers import Ending, describe_late, describe_time_out
+from convaid.calls.run import Run
 from convaid.session.late import LateResult
 
 if TYPE_CHECKING:

@@ -11,7 +11,9 @@ from typing import Protocol
 import trio
 from attrs import define, field
 
-from convaid.calls.run import Ending, Offer, Run
+from convaid.calls.answers import Ending
+from convaid.calls.offers import Offer
+from convaid.calls.run import Run
 from convaid.config.policy import Rate
 from convaid.events import ApprovalRequest
 

@@ -22,9 +22,10 @@ import orjson
 import trio
 from attrs import define, field
 
+from convaid.calls.answers import Ending
 from convaid.calls.frames import HEADER, write_frame
 from convaid.calls.results import cut_text
-from convaid.calls.run import Ending, Run
+from convaid.calls.run import Run
 from convaid.plugins.loading import Plugin
 
 __all__ = ["Process", "open_process"]

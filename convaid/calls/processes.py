@@ -16,13 +16,15 @@ import os
 import signal
 from collections import deque
 from collections.abc import Collection
+from functools import partial
 
 import trio
 from attrs import define, field, frozen
 from outcome import Value
 
+from convaid.calls.answers import Ending, describe_lack_of_threads, describe_stop
 from convaid.calls.process import Process, open_process
-from convaid.calls.run import Ending, Run, describe_lack_of_threads, describe_stop
+from convaid.calls.run import Run
 from convaid.config.secrets import names_secret
 from convaid.plugins.loading import Plugin
 
@@ -245,12 +247,17 @@ async def _note_begin(run: Run) -> Ending | None:
 
 
 async def _finish(run: Run, ending: Ending) -> None:
+    """As `Run.close`, from the conversations' loop."""
+    is_awaited = run.end_late is None
+    if is_awaited:
+        run.finish(Value(ending))
     if run.journal is not None:
+        note_end = partial(run.note_end, ending, is_awaited=is_awaited)
         try:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(run.note_end, ending)
+                await trio.to_thread.run_sync(note_end)
         except RuntimeError as error:  # as above
-            logger.error('the end of the tool call "%s" is not recorded: %s', run.call.tool_call_id, error)
+            logger.error('the end of the tool "%s" is not recorded: %s', run.call.tool_name, error)
     run.finish(Value(ending))
 
 

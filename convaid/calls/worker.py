@@ -33,9 +33,12 @@ from typing import Any, cast
 import trio
 from attrs import define, field
 
+from convaid.calls.answers import Ending, describe_fault
 from convaid.calls.frames import HEADER, write_frame
+from convaid.calls.offers import Offer
+from convaid.calls.performing import perform, perform_async
 from convaid.calls.results import cut_text
-from convaid.calls.run import Ending, Offer, Run, describe_fault, perform, perform_async
+from convaid.calls.run import Run
 from convaid.config.policy import ToolPolicy
 from convaid.plugins.loading import Plugin, load_plugins
 from convaid.plugins.tool import Tool
