@@ -18,10 +18,10 @@ from outcome import Error, Outcome
 from convaid.calls.aftermath import Aftermath, Deliver, drop
 from convaid.calls.gates import Approvals, Gate
 from convaid.calls.results import cut_text
-from convaid.calls.room import Room
+from convaid.calls.room import MakeLoop, Room, make_loop
 from convaid.calls.run import Ending, Offer, Run, describe_time_out, perform
 from convaid.config.policy import ToolsConfig
-from convaid.events import Event, ToolAnswer
+from convaid.events import NOT_ERRORS, Event, ToolAnswer
 from convaid.plugins.loading import Plugin, Plugins
 from convaid.plugins.tool import Tool
 from convaid.protocol.from_agent import ClientToolCall
@@ -41,7 +41,6 @@ NAME_LENGTH = 80  # characters of an unknown tool's name that an answer repeats
 PLATFORM_LIMIT = 20.0  # seconds that the platform waits for a tool of which nothing else is known: its default
 ANSWER_MARGIN = 2.0  # seconds that our answer needs at most to get there; half the limit where that is very short
 UNKNOWN_LENGTH = 2000  # characters of an answer that lists the tools there are
-NOT_ERRORS = ("ok", "deferred", "dry run")
 
 
 def list_offered(plugins: Plugins, config: ToolsConfig) -> list[tuple[Tool, Plugin]]:
@@ -67,6 +66,7 @@ class ToolCalls:
         deliver: Deliver,
         is_dry: bool,
         hidden: Collection[str],
+        make_loop: MakeLoop,
     ) -> None:
         self.approvals = Approvals()
         self.aftermath = Aftermath(nursery, self._cancel, deliver, journal)
@@ -75,7 +75,9 @@ class ToolCalls:
         self._journal = journal
         self._is_dry = is_dry
         self._rooms = {
-            plugin.name: Room(plugin, config.quarantine_after) for plugin in plugins.ready if _needs_room(plugin)
+            plugin.name: Room(plugin, config.quarantine_after, make_loop)
+            for plugin in plugins.ready
+            if _needs_room(plugin)
         }
         self.approvals.approvers.extend(room for room in self._rooms.values() if room.plugin.approve is not None)
         self._processes: dict[str, Processes] = {}
@@ -289,6 +291,7 @@ async def open_tool_calls(
     deliver: Deliver = drop,
     is_dry: bool = False,
     hidden: Collection[str] = (),
+    make_loop: MakeLoop = make_loop,
 ) -> AsyncIterator[ToolCalls]:
     """Open the rooms of the plugins that need one, and yield what runs their tools; closes the rooms at the end.
 
@@ -296,11 +299,19 @@ async def open_tool_calls(
     lifespan does not begin is out of service, and its tools answer so. Calls are over before this is: whoever opens it
     ends its conversations first. ``journal`` (the caller's to close) sees to it that no call runs twice; ``deliver`` is
     given the results that come after their conversation's agent was answered; ``is_dry``: no tool runs, each is
-    answered with its ``mock``; ``hidden`` names variables of the environment that no process of a plugin gets.
+    answered with its ``mock``; ``hidden`` names variables of the environment that no process of a plugin gets;
+    ``make_loop`` makes the loops of the rooms.
     """
     async with open_background() as nursery:
         tool_calls = ToolCalls(
-            plugins, config, nursery=nursery, journal=journal, deliver=deliver, is_dry=is_dry, hidden=hidden
+            plugins,
+            config,
+            nursery=nursery,
+            journal=journal,
+            deliver=deliver,
+            is_dry=is_dry,
+            hidden=hidden,
+            make_loop=make_loop,
         )
         places = tool_calls.places
         try:
