@@ -16,6 +16,7 @@ from time import perf_counter
 
 from neutral_platform import Platform, open_platform
 from rows.crowd import measure_crowd
+from rows.places import measure_places
 from rows.speech import measure_interruptions, measure_speech
 from rows.start_up import measure_start_up
 from rows.tool_calls import measure_tool_calls
@@ -29,6 +30,7 @@ BEGIN, END = "<!-- figures: written by run.py -->", "<!-- end of figures -->"
 STAGES: dict[str, Callable[[Platform, Scale], Awaitable[list[Row]]]] = {
     "start-up": measure_start_up,
     "tool-calls": measure_tool_calls,
+    "places": measure_places,
     "speech": measure_speech,
     "interruptions": measure_interruptions,
     "crowd": measure_crowd,

@@ -78,20 +78,29 @@ _numbers = itertools.count(1)
 
 @asynccontextmanager
 async def run_contestant(
-    contestant: Contestant, platform: Platform, *, count: int = 1, sound: Sound = "none"
+    contestant: Contestant,
+    platform: Platform,
+    *,
+    count: int = 1,
+    sound: Sound = "none",
+    plugins: tuple[str, ...] = PLUGINS,
 ) -> AsyncIterator[Run]:
-    """Start a contestant that holds ``count`` conversations; at the end its process is killed."""
+    """Start a contestant that holds ``count`` conversations; at the end its process is killed.
+
+    ``plugins`` are convaid's, modules of the folder `plugin`.
+    """
     with tempfile.TemporaryDirectory(prefix="convaid-bench-") as name:
         folder = Path(name)
         agent_id = f"agent_{next(_numbers)}"
         record = folder / "heard"
         record.write_bytes(bytes(8))
         if contestant is Contestant.CONVAID:
-            command = prepare_convaid(folder, platform.base_url, agent_id, count, sound)
+            command = prepare_convaid(folder, platform.base_url, agent_id, count, sound, plugins=plugins)
         else:
             command = find_command(contestant, platform.base_url, agent_id, count, sound)
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")} | {
             "PYTHONPATH": f"{folder}{os.pathsep}{HERE / 'plugin'}",
+            "STATE_DIRECTORY": name,
             "SOUND_CARD_RECORD": str(record),
             "NO_PROXY": "127.0.0.1",
         }
@@ -135,8 +144,10 @@ def find_command(contestant: Contestant, base_url: str, agent_id: str, count: in
     return [str(folder / "official_sdk.py"), kind, base_url, agent_id, str(count), sound]
 
 
-def prepare_convaid(folder: Path, base_url: str, agent_id: str, count: int, sound: Sound) -> list[str]:
-    """Write a configuration, "install" the plugins of the benchmark, and return what Python has to run.
+def prepare_convaid(
+    folder: Path, base_url: str, agent_id: str, count: int, sound: Sound, *, plugins: tuple[str, ...]
+) -> list[str]:
+    """Write a configuration, "install" plugins of the benchmark, and return what Python has to run.
 
     Other installed plugins are disabled, so that the figures do not depend on them. Everything else is as it comes.
     """
@@ -144,7 +155,7 @@ def prepare_convaid(folder: Path, base_url: str, agent_id: str, count: int, soun
     distribution.mkdir()
     (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: convaid-bench\nVersion: 1\n")
     (distribution / "entry_points.txt").write_text(
-        "[convaid]\n" + "".join(f"{module.removeprefix('convaid_')} = {module}\n" for module in PLUGINS)
+        "[convaid]\n" + "".join(f"{module.removeprefix('convaid_')} = {module}\n" for module in plugins)
     )
     configuration = [f'[platform]\nbase_url = "{base_url}"']
     configuration += [f"[plugins.{point.name}]\nenabled = false" for point in entry_points(group="convaid")]

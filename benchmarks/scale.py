@@ -9,7 +9,7 @@ __all__ = ["FULL", "QUICK", "Scale"]
 
 @frozen
 class Scale:
-    """The defaults take about four minutes on two cores."""
+    """The defaults take about five minutes on two cores."""
 
     rounds: int = 5
     slow_rounds: int = 3

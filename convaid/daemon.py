@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -33,6 +34,7 @@ __all__ = ["Daemon", "run_daemon"]
 log = logging.getLogger(__name__)
 
 TOOLS_SHARE = 0.6  # of stop_grace: for running tools to finish
+SWITCH_INTERVAL = 0.0005  # seconds that a thread may keep the interpreter from the others
 TALK_SHARE = 0.8  # of stop_grace: until then every conversation has said goodbye; the rest is for the plugins
 
 
@@ -71,6 +73,8 @@ async def run_daemon(
     ``is_matched``: they are held against the platform, if there is a way. From the request to stop, everything ends
     within ``stop_grace`` seconds; a second signal ends it at once. Raises `ConfigurationError` before anything starts.
     """
+    # With the usual 5 ms, four tools that compute in threads make a pong wait for a second.
+    sys.setswitchinterval(SWITCH_INTERVAL)
     daemon = daemon or Daemon()
     api_key = require_api_key(configuration, os.environ)
     grace = configuration.daemon.stop_grace
@@ -165,7 +169,12 @@ def open_journal_of(config: ToolsConfig) -> Iterator[Journal]:
 
 def deliver_earlier_results(conversation: Conversation, journal: Journal) -> None:
     """Have the agent told of what an earlier daemon's tools came to, and that nobody was told of."""
-    for late in journal.list_late(conversation.name):
+    try:
+        earlier = journal.list_late(conversation.name)
+    except JournalError as error:
+        log.error("%s: what earlier tools came to is not told: %s", conversation.name, error)
+        return
+    for late in earlier:
         told = functools.partial(note_told, journal, late.conversation_id, late.tool_call_id)
         conversation.late_results.put(LateResult(late.text, told))
 

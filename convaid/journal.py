@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ LOCK_LIMIT = 5.0  # seconds for another process to open the same journal
 LOCK_INTERVAL = 0.01  # seconds between two attempts
 ARGUMENTS_SIZE = 4096  # characters of a call's arguments
 DEPTH_LIMIT = 20  # levels of arguments that are looked into
+NAME_LENGTH = 200  # characters of an argument's name; what has a longer one is not looked into
 
 FILE_NAME = "journal.sqlite"
 APPLICATION_ID = 0x63766A31  # in the file's header: this database is a convaid journal
@@ -116,6 +118,7 @@ class Journal:
     """The calls that an earlier process had begun and not ended; they may have done their work, or part of it."""
     _one_at_a_time: threading.Lock = field(factory=threading.Lock, init=False)
     _begun: int = field(default=0, init=False)
+    _is_closed: bool = field(default=False, init=False)
 
     def begin(
         self, conversation_id: str, tool_call_id: str, tool: str, conversation: str, arguments: str | None = None
@@ -159,6 +162,7 @@ class Journal:
 
     def close(self) -> None:
         """Close it. What has not ended yet counts as lost; a tool that was left behind may try to begin, in vain."""
+        self._is_closed = True  # at once: those that wait for another process need not, one after the other
         with self._one_at_a_time:
             self._connection.close()
 
@@ -166,6 +170,8 @@ class Journal:
         """Run one statement as a transaction of its own, and return its rows."""
         try:
             with self._one_at_a_time:
+                if self._is_closed:
+                    raise sqlite3.ProgrammingError("it is closed")
                 return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise JournalError(
@@ -255,7 +261,7 @@ def write_arguments(parameters: object, redact: Collection[str] = ()) -> str:
     Masked are values whose name is a secret's, texts in the shape of one, and what ``redact`` names: a name counts
     wherever it stands, a dotted path from the top (lists have no place in it), ``*`` stands for everything.
     """
-    budget = range(ARGUMENTS_SIZE)  # of items: so many fill the text in any case, and no time goes into more
+    budget = range(ARGUMENTS_SIZE)  # of items and characters: so many fill the text, and no time goes into more
     plain = MASK if "*" in redact else _redact(parameters, "", redact, iter(budget), 0)
     text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
     if len(text) > ARGUMENTS_SIZE:
@@ -266,15 +272,17 @@ def write_arguments(parameters: object, redact: Collection[str] = ()) -> str:
 def _redact(value: object, path: str, redact: Collection[str], budget: Iterator[int], depth: int) -> object:
     match value:
         case str():
-            return mask_text(value[: 2 * ARGUMENTS_SIZE])  # a regular expression keeps the interpreter's lock
+            text = mask_text(value[: 2 * ARGUMENTS_SIZE])  # a regular expression keeps the interpreter's lock
+            next(islice(budget, len(text), None), None)
+            return text
         case dict() | list() if depth >= DEPTH_LIMIT:
             return "…"
         case dict():
             plain = {}
             for (name, item), _ in zip(value.items(), budget, strict=False):
                 place = f"{path}.{name}" if path else name
-                is_hidden = names_secret(name) or name in redact or place in redact
-                plain[name] = MASK if is_hidden else _redact(item, place, redact, budget, depth + 1)
+                is_hidden = len(name) > NAME_LENGTH or names_secret(name) or name in redact or place in redact
+                plain[name[:NAME_LENGTH]] = MASK if is_hidden else _redact(item, place, redact, budget, depth + 1)
             return plain
         case list():
             return [_redact(item, path, redact, budget, depth + 1) for item, _ in zip(value, budget, strict=False)]

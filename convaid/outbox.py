@@ -12,23 +12,30 @@ AUDIO_LIMIT = 25  # chunks: one second at the default chunk of 40 ms; older spee
 
 
 class Outbox:
-    """Frames on their way to the one task that writes: control frames first, microphone audio after them.
+    """Frames on their way to the one task that writes: pongs first, then control frames and microphone audio in turn.
 
     Control frames are never dropped; they cannot pile up, because the writer gives a link up that does not take them.
     Of the audio the oldest goes when `AUDIO_LIMIT` chunks wait; ``audio_dropped`` counts.
     """
 
     def __init__(self) -> None:
+        self._pongs: deque[str] = deque()
         self._control: deque[str] = deque()
         self._audio: deque[str] = deque()
         self._filled = trio.Event()
         self._emptied = trio.Event()
+        self._was_audio = False
         self._is_sending = False
         self._is_closed = False
         self.audio_dropped = 0
 
+    def put_pong(self, frame: str) -> None:
+        """Queue a pong: the results of hundreds of tool calls are not to hold it up."""
+        self._pongs.append(frame)
+        self._filled.set()
+
     def put(self, frame: str) -> None:
-        """Queue a control frame: everything that is not microphone audio."""
+        """Queue a control frame: everything else that is not microphone audio."""
         self._control.append(frame)
         self._filled.set()
 
@@ -43,12 +50,15 @@ class Outbox:
     async def take(self) -> str:
         """Wait for the next frame; asking for it says that the one before has been sent."""
         self._is_sending = False
-        while not (self._control or self._audio):
+        while not self._waits():
             self._emptied.set()
             self._filled = trio.Event()
             await self._filled.wait()
         self._is_sending = True
-        return (self._control or self._audio).popleft()
+        if self._pongs:
+            return self._pongs.popleft()
+        self._was_audio = bool(self._audio) and not (self._control and self._was_audio)
+        return (self._audio if self._was_audio else self._control).popleft()
 
     def close(self) -> None:
         """Nobody sends any more: what waits, and what still comes, stays."""
@@ -57,6 +67,9 @@ class Outbox:
 
     async def wait_sent(self) -> None:
         """Wait until everything queued so far has been handed to the socket, or nobody sends any more."""
-        while (self._control or self._audio or self._is_sending) and not self._is_closed:
+        while (self._waits() or self._is_sending) and not self._is_closed:
             self._emptied = trio.Event()
             await self._emptied.wait()
+
+    def _waits(self) -> bool:
+        return bool(self._pongs or self._control or self._audio)

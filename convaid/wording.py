@@ -12,11 +12,15 @@ NOTHING = "nothing (null)"
 VALUE_LENGTH = 80  # characters of a value that a message shows
 
 
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What ends a line, steers a terminal, or has it show characters in another order."""
+
+
 def escape_controls(text: str) -> str:
     """Return the text with control characters written out: it cannot forge a line, or steer a terminal."""
     if text.isprintable():  # nearly always, and much faster than looking for what is not there
         return text
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
+    return CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def nearest(name: str, candidates: Iterable[str], most: int = 1) -> list[str]:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -223,6 +224,32 @@ def test_after_it_is_closed_nothing_begins(path: Path, caplog: pytest.LogCapture
     assert "is not recorded" in caplog.text
 
 
+def test_closing_waits_for_one_at_most_of_those_that_wait_for_another_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUSY_LIMIT", 0.5)
+    refused: list[JournalError] = []
+
+    def begin(number: int) -> None:
+        try:
+            journal.begin("conv_1", f"call_{number}", "add", "main")
+        except JournalError as error:
+            refused.append(error)
+
+    with open_journal(path) as journal, closing(sqlite3.connect(path, isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        threads = [threading.Thread(target=begin, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        begun = time.monotonic()
+        journal.close()
+        assert time.monotonic() - begun < 1.5
+        another.execute("ROLLBACK")
+        for thread in threads:
+            thread.join()
+    assert len(refused) == 8
+
+
 def test_it_is_for_its_owner_alone(path: Path) -> None:
     with open_journal(path) as journal:
         journal.begin("conv_1", "call_1", "add", "main")
@@ -306,6 +333,22 @@ def test_arguments_are_redacted(redact: list[str], kept: str) -> None:
 def test_secrets_are_masked_without_being_named() -> None:
     parameters = {"api_key": "abc", "token": 12, "text": "use sk_0123456789abcdef"}
     assert json.loads(write_arguments(parameters)) == {"api_key": "***", "token": "***", "text": "use sk_***"}
+
+
+def test_no_time_goes_into_more_arguments_than_are_written() -> None:
+    looked_at = 0
+
+    class Counted(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            nonlocal looked_at
+            for item in super().__iter__():
+                looked_at += 1
+                yield item
+
+    text = write_arguments({"n" * 1_000_000: "hidden", "texts": Counted(["x" * 1000] * 1000)})
+    assert looked_at < 10
+    assert text.startswith('{"' + "n" * 200 + '":"***","texts":["xxx')
+    assert text.endswith("[cut here]")
 
 
 def test_arguments_are_bounded_in_size_and_depth() -> None:

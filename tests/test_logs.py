@@ -60,3 +60,11 @@ def test_a_message_cannot_forge_a_line_or_steer_a_terminal(capsys: pytest.Captur
     _, err = capsys.readouterr()
     (line,) = err.splitlines()
     assert line.endswith(r"agent: hi\n2026-01-01 ERROR forged \x1b[2J\x9b ü")
+
+
+def test_what_an_exception_says_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging("info")
+    logging.getLogger("convaid.test").error("failed", exc_info=ValueError("x" * 10_000_000))
+    _, err = capsys.readouterr()
+    assert "ValueError: xxx" in err
+    assert len(err) < 25_000

@@ -11,6 +11,8 @@ function that does not return) stops everything, unless it runs in a process.
 """
 
 from convaid.calls.aftermath import note_told
-from convaid.calls.calls import ToolCalls, list_offered, open_tool_calls
+from convaid.calls.calls import ToolCalls
+from convaid.calls.offers import list_offered
+from convaid.calls.opening import open_tool_calls
 
 __all__ = ["ToolCalls", "list_offered", "note_told", "open_tool_calls"]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field
 
-from convaid.calls.run import Ending, Run, describe_late, describe_time_out
+from convaid.calls.answers import Ending, describe_late, describe_time_out
+from convaid.calls.run import Run
 from convaid.session.late import LateResult
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Aftermath:
         run.limit = trio.CancelScope(deadline=run.began_at + run.offer.time_limit)
         self.kept.add(run)
         self._nursery.start_soon(self._see_to_end, run, name=f"tool {run.call.tool_name}, for which nobody waits")
+        self._take_over(run)
 
     def give_up(self, run: Run) -> None:
         """Ask a run to end; nobody waits until it does."""
@@ -60,12 +62,18 @@ class Aftermath:
         self._suspects.append(run)
         if len(self._suspects) == 1:
             self._nursery.start_soon(self._report_left_behind)
+        self._take_over(run)
+
+    def _take_over(self, run: Run) -> None:
+        run.end_late = self.end
+        if run.ending is not None:  # while its call's task was about to wake
+            self.end(run, run.ending)
 
     def end(self, run: Run, ending: Ending) -> None:
         """A run that nobody waited for has ended: deliver what came of it, if anybody is to have it, once."""
         self.kept.discard(run)
         name, outcome = run.call.tool_name, ending[0]
-        if not run.is_wanted_late(ending) or run.is_told:
+        if not run.is_wanted_late(ending):
             logger.debug('the tool "%s", for which nobody waited any more, has ended: %s', name, outcome)
             return
         run.is_told = True
@@ -76,17 +84,16 @@ class Aftermath:
     async def _see_to_end(self, run: Run) -> None:
         with run.limit:
             await run.over.wait()
-        if not run.is_over:
+        if run.ending is None:
             self.give_up(run)
-            if run.is_deferred:
-                self.end(run, run.verdict or describe_time_out(run, run.offer.time_limit))
+            self.end(run, run.verdict or describe_time_out(run, run.offer.time_limit))
 
     async def _report_left_behind(self) -> None:
         """Say in the log where the tools are that were given up and go on all the same."""
         await trio.sleep(REACTION_LIMIT)
-        suspects = [run for run in self._suspects if not run.is_over]
+        suspects = [run for run in self._suspects if run.ending is None]
         self._suspects.clear()
-        self.left_behind = [run for run in self.left_behind if not run.is_over] + suspects
+        self.left_behind = [run for run in self.left_behind if run.ending is None] + suspects
         for run in suspects[:SHOWN]:
             logger.warning(
                 'the tool "%s" goes on although it was given up, at %s (%d such in all)',
@@ -101,7 +108,10 @@ class Aftermath:
 def note_told(journal: Journal | None, conversation_id: str, tool_call_id: str) -> None:
     """Have the journal note that a late result was told, soon and in another thread: it may wait for the disk."""
     if journal is not None:
-        trio.lowlevel.start_thread_soon(partial(journal.mark_told, conversation_id, tool_call_id), _ignore)
+        try:
+            trio.lowlevel.start_thread_soon(partial(journal.mark_told, conversation_id, tool_call_id), _ignore)
+        except RuntimeError as error:  # the system gives us no more threads
+            logger.error('that the late result of "%s" was told is not recorded: %s', tool_call_id, error)
 
 
 def _ignore(_: object) -> None:

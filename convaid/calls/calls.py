@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
-from contextvars import Context
-from functools import partial
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
-from outcome import Error, Outcome
 
-from convaid.calls.aftermath import Aftermath, Deliver, drop
+from convaid.calls.aftermath import Aftermath, Deliver
+from convaid.calls.answers import Ending, describe_time_out
 from convaid.calls.gates import Approvals, Gate
+from convaid.calls.offers import list_offered, make_offer
 from convaid.calls.results import cut_text
-from convaid.calls.room import MakeLoop, Room, make_loop
-from convaid.calls.run import Ending, Offer, Run, describe_time_out, perform
+from convaid.calls.room import MakeLoop, Room
+from convaid.calls.run import Run
+from convaid.calls.threads import Threads
 from convaid.config.policy import ToolsConfig
 from convaid.events import NOT_ERRORS, Event, ToolAnswer
 from convaid.plugins.loading import Plugin, Plugins
@@ -31,26 +30,15 @@ if TYPE_CHECKING:
     from convaid.calls.processes import Processes
     from convaid.journal import Journal
 
-__all__ = ["ToolCalls", "list_offered", "open_tool_calls"]
+__all__ = ["ToolCalls"]
 
 logger = logging.getLogger(__name__)
 
-PROCESSES = 16  # calls at once of a tool that runs in processes, if nobody says otherwise: each takes a whole Python
 QUEUE_LIMIT = 1000  # calls that may wait for a place; a flood of more is answered at once
 NAME_LENGTH = 80  # characters of an unknown tool's name that an answer repeats
 PLATFORM_LIMIT = 20.0  # seconds that the platform waits for a tool of which nothing else is known: its default
 ANSWER_MARGIN = 2.0  # seconds that our answer needs at most to get there; half the limit where that is very short
 UNKNOWN_LENGTH = 2000  # characters of an answer that lists the tools there are
-
-
-def list_offered(plugins: Plugins, config: ToolsConfig) -> list[tuple[Tool, Plugin]]:
-    """Every tool that agents can call: its plugin is ready, and the configuration has not disabled it."""
-    return [
-        (tool, plugin)
-        for plugin in plugins.ready
-        for tool in plugin.tools
-        if config.find_policy(tool.name, plugin.name).enabled
-    ]
 
 
 class ToolCalls:
@@ -81,10 +69,11 @@ class ToolCalls:
         }
         self.approvals.approvers.extend(room for room in self._rooms.values() if room.plugin.approve is not None)
         self._processes: dict[str, Processes] = {}
+        self._threads = Threads()
         self._observers = [room for room in self._rooms.values() if room.plugin.observe is not None]
         self._places = trio.Semaphore(config.parallel)
         self._gates = {
-            tool.name: Gate(_make_offer(tool, plugin, config)) for tool, plugin in list_offered(plugins, config)
+            tool.name: Gate(make_offer(tool, plugin, config)) for tool, plugin in list_offered(plugins, config)
         }
         if not is_dry:
             self._make_processes(hidden)
@@ -179,7 +168,6 @@ class ToolCalls:
             trio.current_time(),
             self._journal,
             self._is_dry,
-            self.aftermath.end,
         )
         run.limit.deadline = run.began_at + patience
         self._awaited.add(run)
@@ -234,18 +222,7 @@ class ToolCalls:
         """Begin a run that has its places, and wait for its ending, or for the tool to put the agent off."""
         run.has_begun = True
         run.waiting = trio.lowlevel.current_task()
-        if place := self._find_place(run):
-            place.start(run)
-        else:
-            # Not trio.to_thread: that takes half as long again, and would let the plugin call back into our loop. A
-            # context of its own, because threads are used again: decimal's settings, say, belong to it.
-            try:
-                trio.lowlevel.start_thread_soon(partial(Context().run, perform, run), partial(_tell_end, run))
-            except RuntimeError as error:  # the system gives us no more threads
-                run.waiting, run.end_late = None, None
-                run.finish(Error(error))
-                logger.error('the tool "%s" cannot run: %s', run.call.tool_name, error)
-                return "overloaded", f'Too much goes on here to run the tool "{run.call.tool_name}". Try again later.'
+        self._find_place(run).start(run)
 
         def stop_waiting(_: object) -> trio.lowlevel.Abort:
             run.waiting = None
@@ -260,18 +237,19 @@ class ToolCalls:
                 self.aftermath.give_up(run)
             raise
         if run.is_deferred:
+            if run.ending is not None:  # so soon that the agent need not be put off
+                return run.ending
             self.aftermath.keep(run)
         return ending
 
     def _cancel(self, run: Run) -> None:
         """Ask a run's code to end, where there is a way."""
-        if place := self._find_place(run):
-            place.cancel(run)
+        self._find_place(run).cancel(run)
 
-    def _find_place(self, run: Run) -> Room | Processes | None:
-        """Return where a run's code runs; None: in a worker thread."""
+    def _find_place(self, run: Run) -> Threads | Room | Processes:
+        """Return where a run's code runs; in a rehearsal all that runs is the reading of arguments."""
         if self._is_dry or run.offer.runs == "thread":
-            return None
+            return self._threads
         places: Mapping[str, Room | Processes] = self._rooms if run.offer.runs == "room" else self._processes
         return places[run.offer.plugin.name]
 
@@ -282,90 +260,19 @@ class ToolCalls:
         return cut_text(f'There is no tool named "{name}" here. {hint}', UNKNOWN_LENGTH)
 
 
-@asynccontextmanager
-async def open_tool_calls(
-    plugins: Plugins,
-    config: ToolsConfig,
-    *,
-    journal: Journal | None = None,
-    deliver: Deliver = drop,
-    is_dry: bool = False,
-    hidden: Collection[str] = (),
-    make_loop: MakeLoop = make_loop,
-) -> AsyncIterator[ToolCalls]:
-    """Open the rooms of the plugins that need one, and yield what runs their tools; closes the rooms at the end.
-
-    Both take a limited time, all rooms at once; closing takes next to none when it is cancelled. A plugin whose
-    lifespan does not begin is out of service, and its tools answer so. Calls are over before this is: whoever opens it
-    ends its conversations first. ``journal`` (the caller's to close) sees to it that no call runs twice; ``deliver`` is
-    given the results that come after their conversation's agent was answered; ``is_dry``: no tool runs, each is
-    answered with its ``mock``; ``hidden`` names variables of the environment that no process of a plugin gets;
-    ``make_loop`` makes the loops of the rooms.
-    """
-    async with open_background() as nursery:
-        tool_calls = ToolCalls(
-            plugins,
-            config,
-            nursery=nursery,
-            journal=journal,
-            deliver=deliver,
-            is_dry=is_dry,
-            hidden=hidden,
-            make_loop=make_loop,
-        )
-        places = tool_calls.places
-        try:
-            async with trio.open_nursery() as opening:
-                for place in places:
-                    opening.start_soon(place.open)
-            for place in places:
-                nursery.start_soon(place.watch)
-            yield tool_calls
-        finally:
-            async with trio.open_nursery() as closing:
-                for place in places:
-                    closing.start_soon(place.close)
-
-
-@asynccontextmanager
-async def open_background() -> AsyncIterator[trio.Nursery]:
-    """Yield a nursery that is cancelled at the end; what the body raises comes out as it is, not in a group."""
-    try:
-        async with trio.open_nursery() as nursery:
-            yield nursery
-            nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) > 1:  # a task of the nursery's failed, too: a bug
-            raise
-        raise group.exceptions[0] from None
-
-
-def _make_offer(tool: Tool, plugin: Plugin, config: ToolsConfig) -> Offer:
-    policy = config.find_policy(tool.name, plugin.name)
-    most = PROCESSES if (policy.runs or tool.runs) == "process" else config.parallel
-    return Offer(
-        tool=tool,
-        plugin=plugin,
-        policy=policy,
-        time_limit=config.find_time_limit(tool.name, plugin.name, tool.time_limit),
-        places=trio.Semaphore(policy.parallel or tool.parallel or most),
-        log=logging.getLogger(f"convaid.plugin.{plugin.name}"),
-    )
-
-
 def _needs_room(plugin: Plugin) -> bool:
     hooks = (plugin.lifespan, plugin.observe, plugin.approve)
     return any(hook is not None for hook in hooks) or any(tool.is_async for tool in plugin.tools)
 
 
 async def _take_place(places: trio.Semaphore) -> None:
+    """Wait for a place; it is not taken for a call that has been given up when its turn comes."""
     try:
         places.acquire_nowait()  # saves a turn of the loop
     except trio.WouldBlock:
         await places.acquire()
-
-
-def _tell_end(run: Run, result: Outcome[Ending]) -> None:
-    """In a worker thread: a run is over. Nobody cares any more once the conversations' loop is gone."""
-    with suppress(trio.RunFinishedError):
-        run.outside.run_sync_soon(run.finish, result)
+    try:
+        await trio.lowlevel.checkpoint_if_cancelled()
+    except trio.Cancelled:
+        places.release()
+        raise

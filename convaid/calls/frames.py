@@ -11,12 +11,20 @@ import json
 import struct
 from typing import Any
 
+import orjson
+
 __all__ = ["HEADER", "write_frame"]
 
 HEADER = struct.Struct(">I")
 
 
 def write_frame(content: dict[str, Any]) -> bytes:
-    """Return the bytes of a frame; ``content`` is JSON's, with text of any kind and whole numbers of any size."""
-    body = json.dumps(content).encode()
+    """Return the bytes of a frame; ``content`` is JSON's, with text of any kind and whole numbers of any size.
+
+    NaN and infinities may become null. Raises RecursionError.
+    """
+    try:
+        body = orjson.dumps(content)  # arguments of 16 MiB are written on the conversations' loop
+    except orjson.JSONEncodeError:  # lone surrogates, numbers of more than 64 bits, many levels
+        body = json.dumps(content).encode()
     return HEADER.pack(len(body)) + body

@@ -11,7 +11,9 @@ from typing import Protocol
 import trio
 from attrs import define, field
 
-from convaid.calls.run import Ending, Offer, Run
+from convaid.calls.answers import Ending
+from convaid.calls.offers import Offer
+from convaid.calls.run import Run
 from convaid.config.policy import Rate
 from convaid.events import ApprovalRequest
 
@@ -32,7 +34,8 @@ class Gate:
     _rate: Rate | None = field(init=False)
     _turns: dict[str, trio.Semaphore] = field(factory=dict, init=False)
     """For each conversation, where the tool runs once at a time in it."""
-    _running: dict[str, Run] = field(factory=dict, init=False)
+    _latest: dict[str, Run] = field(factory=dict, init=False)
+    """For each conversation, the run that has its turn, or is the last to wait for it."""
 
     def __attrs_post_init__(self) -> None:
         rate = self.offer.policy.rate
@@ -65,11 +68,12 @@ class Gate:
                 return "overloaded", (
                     f'The tool "{name}" still runs, for an earlier call: wait for the answer to that one.'
                 )
-            if overlap == "replace" and (earlier := self._running.get(run.conversation)):
+            if overlap == "replace":
+                earlier = self._latest[run.conversation]
                 earlier.dismiss(("stopped", f'The tool "{name}" was stopped, because a newer call took its place.'))
+        self._latest[run.conversation] = run  # at once: the next call replaces this one, also while it waits
         await turn.acquire()
         run.turn = turn
-        self._running[run.conversation] = run
         return None
 
 
@@ -99,7 +103,7 @@ class Approvals:
                 f'The tool "{name}" was not run: it needs the permission of a person, and nobody can be asked. '
                 "Do not call it again in this conversation."
             )
-        seconds = (run.deadline - time.monotonic()) * APPROVAL_SHARE
+        seconds = max(0.0, run.deadline - time.monotonic()) * APPROVAL_SHARE
         request = ApprovalRequest(run.conversation, run.conversation_id, run.call, time.monotonic() + seconds)
         decision = None
         with trio.move_on_after(seconds):

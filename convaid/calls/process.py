@@ -22,9 +22,10 @@ import orjson
 import trio
 from attrs import define, field
 
+from convaid.calls.answers import Ending
 from convaid.calls.frames import HEADER, write_frame
 from convaid.calls.results import cut_text
-from convaid.calls.run import Ending, Run
+from convaid.calls.run import Run
 from convaid.plugins.loading import Plugin
 
 __all__ = ["Process", "open_process"]
@@ -114,7 +115,7 @@ class Process:
             "parameters": run.call.parameters,
             "conversation": run.conversation,
             "conversation_id": run.conversation_id,
-            "deadline": run.deadline,  # the clock is the machine's
+            "deadline": run.deadline,  # the clock is the machine's; infinity becomes null
             "result_size": offer.result_size,
             "memory_limit": offer.memory_limit,
             "cpu_limit": offer.cpu_limit,
@@ -131,7 +132,7 @@ class Process:
                 case {"call": int(number)} if number < self._number:
                     pass  # of an earlier call's thread that has gone on
                 case {"call": self._number, "defer": str(text)}:
-                    run.defer(text)
+                    run.defer(cut_text(text, offer.result_size))
                 case {
                     "call": self._number,
                     "ending": ["ok" | "error" | "invalid" as outcome, str(text)],

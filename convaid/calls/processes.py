@@ -16,13 +16,15 @@ import os
 import signal
 from collections import deque
 from collections.abc import Collection
+from functools import partial
 
 import trio
 from attrs import define, field, frozen
 from outcome import Value
 
+from convaid.calls.answers import Ending, describe_lack_of_threads, describe_stop
 from convaid.calls.process import Process, open_process
-from convaid.calls.run import Ending, Run, describe_stop
+from convaid.calls.run import Run
 from convaid.config.secrets import names_secret
 from convaid.plugins.loading import Plugin
 
@@ -149,7 +151,7 @@ class Processes:
         await trio.lowlevel.checkpoint()  # where all is at its end, none is started any more
         try:
             process = await open_process(self.plugin, self._environment)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: the system gives us no more threads
             self._note_start(str(error))
             return
         failure = None
@@ -170,7 +172,7 @@ class Processes:
                     self._idle.remove(process)
                 await process.end()
                 if failure is None:
-                    self._note_start(process.fault or "it was stopped")
+                    self._note_start(process.fault)  # "" where we are at the end
                 await self._see_off(process)
                 self._ending -= 1
             nursery.cancel_scope.cancel()
@@ -193,7 +195,7 @@ class Processes:
             process.is_at_work = True
             is_clean = True
             # The journal is ours, and not for the process.
-            if run.journal is not None and (refusal := await trio.to_thread.run_sync(run.note_begin)):
+            if run.journal is not None and (refusal := await _note_begin(run)):
                 process.run = None
                 run.finish(Value(refusal))
             elif report := await process.perform(run):
@@ -244,10 +246,26 @@ class Processes:
         )
 
 
+async def _note_begin(run: Run) -> Ending | None:
+    try:
+        return await trio.to_thread.run_sync(run.note_begin)
+    except RuntimeError as error:  # the system gives us no more threads
+        logger.error('the tool "%s" was not run: %s', run.call.tool_name, error)
+        return describe_lack_of_threads(run)
+
+
 async def _finish(run: Run, ending: Ending) -> None:
+    """As `Run.close`, from the conversations' loop."""
+    is_awaited = run.end_late is None
+    if is_awaited:
+        run.finish(Value(ending))
     if run.journal is not None:
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(run.note_end, ending)
+        note_end = partial(run.note_end, ending, is_awaited=is_awaited)
+        try:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(note_end)
+        except RuntimeError as error:  # as above
+            logger.error('the end of the tool "%s" is not recorded: %s', run.call.tool_name, error)
     run.finish(Value(ending))
 
 

@@ -45,7 +45,7 @@ def write_result(value: object, size: int) -> str:
     if value is None:
         return cut_text(NOTHING, size)
     if isinstance(value, str) and not isinstance(value, Enum):
-        return cut_text(str.__str__(value), size)
+        return cut_text(value, size)
     writer = _Writer(size)
     plain = writer.make_plain(value, "the result", ())
     text = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
@@ -54,6 +54,7 @@ def write_result(value: object, size: int) -> str:
 
 def cut_text(text: str, size: int, *, is_whole: bool = True) -> str:
     """Return ``text`` in at most ``size`` characters, with a visible mark where it was cut, and encodable as UTF-8."""
+    text = str.__str__(text)  # of a class of its own, it may behave in its own way
     if len(text) > size:
         mark = f"… [cut here; {'' if is_whole else 'more than '}{len(text)} characters in all]"
         text = text[: max(0, size - len(mark))] + mark[:size]

@@ -19,11 +19,14 @@ from typing import Any
 
 import trio
 from attrs import define, field
-from outcome import Outcome, Value, acapture
+from outcome import Error, Outcome, Value, acapture
 
+from convaid.calls.answers import Ending, describe_stop
+from convaid.calls.locating import locate_thread
 from convaid.calls.loops import Event as LoopEvent
 from convaid.calls.loops import Job, Loop, TrioLoop
-from convaid.calls.run import Ending, Run, describe_stop, locate_thread, perform_async
+from convaid.calls.performing import perform_async
+from convaid.calls.run import Run
 from convaid.events import ApprovalRequest, Event
 from convaid.plugins.loading import Plugin
 
@@ -296,8 +299,18 @@ class Room:
             run.job = self._loop.start_job(f"tool {run.call.tool_name}", self._perform, run)
 
     async def _perform(self, run: Run) -> None:
-        result = await acapture(perform_async, run, self._loop.is_cancellation)
-        self._tell(self._finish, run, result)
+        result = await acapture(self._perform_recorded, run)
+        if isinstance(result, Error):  # a fault of ours
+            self._tell(self._finish, run, result)
+
+    async def _perform_recorded(self, run: Run) -> None:
+        def tell(ending: Ending) -> None:
+            self._tell(self._finish, run, Value(ending))
+
+        if refusal := run.note_begin():
+            tell(refusal)
+        else:
+            run.close(await perform_async(run, self._loop.is_cancellation), tell)
 
     def _cancel(self, asked: Run | _Question) -> None:
         if asked.job is not None:

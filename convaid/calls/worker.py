@@ -33,9 +33,12 @@ from typing import Any, cast
 import trio
 from attrs import define, field
 
+from convaid.calls.answers import Ending, describe_fault
 from convaid.calls.frames import HEADER, write_frame
+from convaid.calls.offers import Offer
+from convaid.calls.performing import perform, perform_async
 from convaid.calls.results import cut_text
-from convaid.calls.run import Ending, Offer, Run, describe_fault, perform, perform_async
+from convaid.calls.run import Run
 from convaid.config.policy import ToolPolicy
 from convaid.plugins.loading import Plugin, load_plugins
 from convaid.plugins.tool import Tool
@@ -150,7 +153,7 @@ def serve(link: socket.socket, plugin: Plugin, tool: Tool, call: dict[str, Any])
         call["conversation"],
         call["conversation_id"],
         None,
-        call["deadline"],
+        math.inf if call["deadline"] is None else call["deadline"],
         cast(Any, None),
         began_at=0.0,
         link=link,
@@ -188,8 +191,8 @@ def _perform(run: Run) -> Ending:
 
 def _limit(kind: int, amount: int) -> None:
     _, hard = resource.getrlimit(kind)
-    lowest = min((each for each in (amount, hard) if each != resource.RLIM_INFINITY), default=resource.RLIM_INFINITY)
-    resource.setrlimit(kind, (lowest, hard))
+    most = sys.maxsize if hard == resource.RLIM_INFINITY else hard
+    resource.setrlimit(kind, (hard if amount == resource.RLIM_INFINITY else min(amount, most), hard))
 
 
 def _has_children() -> bool:

@@ -81,6 +81,10 @@ def run_command_line() -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is None:  # click knows it only as it is
+            return EXIT_INTERRUPTED
+        return tell_failure(group)
     except Exception as error:  # noqa: BLE001 - the last words: nothing is above us
         return tell_failure(error)
 
@@ -89,13 +93,15 @@ def tell_failure(error: BaseException) -> int:
     """Say what went wrong, in one line where it is not a bug, and return the exit code."""
     if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         return tell_failure(error.exceptions[0])
+    from convaid.cli.printing import print_line
     from convaid.config.secrets import mask_text
 
     if isinstance(error, ConfigurationError):
-        click.echo(mask_text(str(error)), err=True)
+        for line in str(error).splitlines():
+            print_line(line, err=True)
         return EXIT_CONFIGURATION
     if isinstance(error, ConvaidError | OSError):
-        click.echo(mask_text(f"convaid: {error}"), err=True)
+        print_line(f"convaid: {error}", err=True)
         return EXIT_FAILURE
     click.echo(mask_text("".join(traceback.format_exception(error))), err=True)
     click.echo(f"convaid: this is a bug in convaid {__version__}; the lines above say where", err=True)

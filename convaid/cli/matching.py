@@ -73,14 +73,13 @@ def check(path: Path | None, name: str | None, folder: Path | None, file: Path |
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """Print findings as a table, one a line."""
+    """Print findings as a table, one a line with its remedy."""
     print_table(
         [
             {
                 "of": finding.tool or ", ".join(finding.conversations),
                 "place": finding.place or "-",
-                "finding": f"(note) {finding.message}" if finding.is_note else finding.message,
-                "remedy": finding.remedy,
+                "finding": f"{'(note) ' if finding.is_note else ''}{finding.message}; {finding.remedy}",
             }
             for finding in findings
         ]
@@ -101,13 +100,16 @@ def push(path: Path | None, is_dry: bool, prunes: bool, adopt: tuple[str, ...]) 
     """
     import trio
 
+    from convaid.matching.record import open_record
     from convaid.matching.view import list_tools
 
     configuration, loaded = load_setting(path, is_quiet=True, talks=False)
     offered = list_tools(loaded, configuration.tools)
     refuse_senseless(configuration, loaded, offered, is_dry=is_dry, prunes=prunes, adopt=adopt)
-    record = load_own_record(path, configuration)
-    return trio.run(partial(push_tools, configuration, offered, record, is_dry=is_dry, prunes=prunes, adopt=adopt))
+    found = find_configuration(path)
+    assert found is not None  # it was read
+    with open_record(found, configuration.platform.rest_url) as record:
+        return trio.run(partial(push_tools, configuration, offered, record, is_dry=is_dry, prunes=prunes, adopt=adopt))
 
 
 def refuse_senseless(
@@ -195,7 +197,7 @@ def export(path: Path | None, folder: Path) -> None:
     from convaid.matching.view import list_tools
 
     configuration, loaded = load_setting(path, or_built_in=True, is_quiet=True, talks=False)
-    ids = {name: tool.id for name, tool in load_own_record(path, configuration).tools.items()}
+    ids = load_own_record(path, configuration).ids
     for line in export_tools(folder, list_tools(loaded, configuration.tools), ids):
         print_line(line)
 

@@ -46,10 +46,11 @@ def new(name: str, folder: Path | None) -> None:
         (folder / file).write_text(text)
     click.echo(
         f"{folder}: a plugin with one tool, {words['identifier']}_greet. Next:\n"
-        f"  pip install -e {folder}\n"
+        f"  pip install -e '{folder}[test]'\n"
         f"  pytest {folder}\n"
         f"  convaid test {folder / 'scenarios'}\n"
-        f"""  convaid tools call {words["identifier"]}_greet --json '{{"name": "Ada"}}'"""
+        f"""  convaid tools call {words["identifier"]}_greet --json '{{"name": "Ada"}}'\n"""
+        "  convaid tools push"
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,10 +28,21 @@ def print_json(value: object) -> None:
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
+LEAST_WIDTH = 30  # characters of a table's last column: below that, nobody can read it
+
+
 def print_table(rows: Sequence[Mapping[str, object]]) -> None:
-    """Print rows of the same keys as aligned columns; the last is as wide as it likes."""
-    columns = list(rows[0])
-    widths = {name: max(len(name), *(len(str(row[name])) for row in rows)) for name in columns[:-1]}
-    for row in ({name: name.upper() for name in columns}, *rows):
-        cells = [str(row[name]).ljust(widths.get(name, 0)) for name in columns]
-        print_line("  ".join(cells).rstrip())
+    """Print rows of the same keys as aligned columns, a line each; on a terminal the last column is broken to fit."""
+    lines = [[name.upper() for name in rows[0]]]
+    lines += [[escape_controls(mask_text(str(cell))) for cell in row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in list(zip(*lines, strict=True))[:-1]]
+    indent = sum(widths) + 2 * len(widths)
+    width = max(shutil.get_terminal_size().columns, indent + LEAST_WIDTH)
+    for *cells, last in lines:
+        start = "".join(f"{cell:{wide}}  " for cell, wide in zip(cells, widths, strict=True))
+        parts = [start + last]
+        if sys.stdout.isatty() and last:
+            margin = " " * min(indent, width // 3)
+            parts = textwrap.wrap(last, width, initial_indent=start, subsequent_indent=margin, break_on_hyphens=False)
+        for part in parts:
+            print_line(part.rstrip())

@@ -6,13 +6,13 @@ all tools in ``[tools."*"]``; for each setting, the closest table that has it co
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
+import orjson
 from attrs import field, frozen
 
 from convaid.config.checks import Field, check_count, check_duration
@@ -68,25 +68,34 @@ class PermissionRule:
 
     arguments: dict[str, str] = field(validator=_check_patterns)
     """Dotted paths of arguments, and regular expressions that their whole text must match; what is not text is taken as
-    JSON. An argument that is not there matches nothing."""
+    JSON, without spaces. An argument that is not there matches nothing."""
     permission: Permission
 
-    def fits(self, parameters: object) -> bool:
-        """Whether these are the calls that the rule is for."""
+    def fits(self, texts: Mapping[str, str | None]) -> bool:
+        """Whether this is a rule for calls whose arguments, by their paths, have these texts."""
         return all(
-            (text := find_text(parameters, path)) is not None and re.fullmatch(pattern, text, re.DOTALL) is not None
+            (text := texts[path]) is not None and re.fullmatch(pattern, text, re.DOTALL) is not None
             for path, pattern in self.arguments.items()
         )
 
 
 def find_text(parameters: object, path: str) -> str | None:
-    """Return the text of the argument at a dotted path; None where there is none."""
+    """Return the text of the argument at a dotted path; None where there is none.
+
+    Raises ValueError for one that is too long to be matched, or has no JSON form.
+    """
     value = parameters
     for step in path.split("."):
         if not isinstance(value, Mapping) or step not in value:
             return None
         value = value[step]
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    try:
+        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    except orjson.JSONEncodeError as error:  # nested too deeply, say
+        raise ValueError from error
+    if len(text) > MATCHED_LENGTH:
+        raise ValueError
+    return text
 
 
 @frozen
@@ -117,10 +126,11 @@ class ToolPolicy:
         everything: such a call has the strictest permission that it could have.
         """
         permission, rules = self.permission or "allow", self.permissions or ()
-        texts = [text for rule in rules for path in rule.arguments if (text := find_text(parameters, path)) is not None]
-        if max(map(len, texts), default=0) > MATCHED_LENGTH:
+        try:
+            texts = {path: find_text(parameters, path) for rule in rules for path in rule.arguments}
+        except ValueError:
             return max(permission, *(rule.permission for rule in rules), key=STRICTNESS.index)
-        return next((rule.permission for rule in rules if rule.fits(parameters)), permission)
+        return next((rule.permission for rule in rules if rule.fits(texts)), permission)
 
 
 DEFAULT = ToolPolicy(

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from convaid.errors import ConfigurationError, Problem
+from convaid.protocol.bodies import DEEPEST, is_deeper
 
 __all__ = ["is_tool_config", "read_json_file", "write_file"]
 
@@ -17,11 +18,14 @@ __all__ = ["is_tool_config", "read_json_file", "write_file"]
 def read_json_file(path: Path) -> Any:
     """Return what a JSON file holds. Raises `ConfigurationError`."""
     try:
-        return orjson.loads(path.read_bytes())
+        value = orjson.loads(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from None
     except orjson.JSONDecodeError as error:
         raise ConfigurationError(str(path), [Problem("", f"is not JSON: {error}")]) from None
+    if is_deeper(value, DEEPEST):
+        raise ConfigurationError(str(path), [Problem("", "is nested too deeply")])
+    return value
 
 
 def is_tool_config(value: object) -> bool:
@@ -30,7 +34,14 @@ def is_tool_config(value: object) -> bool:
 
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a text file, whole or not at all. Raises OSError."""
+    """Write a text file, whole or not at all. Raises OSError, which names the file."""
+    try:
+        _replace_file(path, text, mode)
+    except OSError as error:  # of another file, which nobody has heard of
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _replace_file(path: Path, text: str, mode: int) -> None:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -57,9 +57,7 @@ class Finding:
     def __str__(self) -> str:
         subject = f'tool "{self.tool}"' if self.tool else f"conversation {', '.join(self.conversations)}"
         place = f", {self.place}" if self.place else ""
-        return (
-            f"{subject}{place}: {self.message}; {self.remedy}" if self.remedy else f"{subject}{place}: {self.message}"
-        )
+        return f"{subject}{place}: {self.message}; {self.remedy}"
 
     def describe(self) -> dict[str, Any]:
         """Return the finding as scripts get it."""

@@ -92,10 +92,14 @@ def _list_entries(folder: Path, index: str, content: Mapping[str, Any]) -> Itera
     name = index.removesuffix(".json")
     for number, entry in enumerate(content[name]):
         path = entry.get("config") if isinstance(entry, dict) else None
-        if not isinstance(path, str) or not (folder / path).resolve().is_relative_to(folder.resolve()):
+        if not isinstance(path, str) or "\0" in path or not _lies_in(folder, folder / path):
             message = "does not name a file of this folder as its config"
             raise ConfigurationError(str(folder / index), [Problem(f"{name}[{number}]", message)])
         yield entry, folder / path
+
+
+def _lies_in(folder: Path, path: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _read_object(path: Path) -> dict[str, Any]:

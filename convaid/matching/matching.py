@@ -18,18 +18,19 @@ __all__ = ["PUSH", "find_findings"]
 
 PUSH = "`convaid tools push`"
 EXPORT = "`convaid tools export` into the folder"
+MOST_IDS = 5  # that a finding names
 
 
 def find_findings(
     offered: Mapping[str, OfferedTool],
     conversations: Mapping[str, ConversationConfig],
     view: PlatformView,
-    owned: Collection[str] | None = None,
+    owned: Mapping[str, str] | None = None,
 ) -> list[Finding]:
     """Return all findings, and after them the notes.
 
-    ``owned`` are the ids of the platform's tools that `convaid tools push` changes without being told to adopt them;
-    None: that is not known.
+    ``owned`` are the ids of the platform's tools that `convaid tools push` changes without being told to adopt them, by
+    their names here; None: that is not known.
     """
     findings: list[Finding] = []
     for name, settings in conversations.items():
@@ -65,23 +66,22 @@ def _describe_missing_agent(name: str, settings: ConversationConfig, view: Platf
 
 
 def _match_tools(
-    offered: Mapping[str, OfferedTool], agent: PlatformAgent | None, view: PlatformView, owned: Collection[str] | None
+    offered: Mapping[str, OfferedTool],
+    agent: PlatformAgent | None,
+    view: PlatformView,
+    owned: Mapping[str, str] | None,
 ) -> Iterator[Finding]:
     """Yield the findings on the tools of an agent; None: of the workspace, as nothing is known of the agent."""
     attached = {tool.id for tool in view.list_attached(agent)} if agent else None
-    twins: set[str] = set()  # of the platform's tools, those that differ from one of ours in case only
+    own_ids = None if owned is None else {*owned.values()}
+    twins: set[str] = set()  # the names, on the platform, of tools that are called otherwise here
     for name, tool in offered.items():
         named = [each for each in view.tools if each.name == name and each.is_client_tool]
         if named:
-            yield from _match_tool(tool, named, attached, view, owned)
-        elif twin := _find_twin(name, view, attached):
-            twins.add(twin)
-            yield Finding(
-                "name_case",
-                f'is called "{twin}" on the platform; upper and lower case count',
-                f'rename one of the two: @tool(name="{twin}"), or dashboard, Tools, {twin}',
-                name,
-            )
+            yield from _match_tool(tool, named, attached, view, own_ids)
+        elif twin := _find_twin(name, view, attached, owned or {}):
+            twins.add(twin.name)
+            yield _describe_twin(name, twin, own_ids or ())
         else:
             yield _describe_missing(name, view)
     if agent is None:
@@ -90,15 +90,17 @@ def _match_tools(
         if each.is_client_tool and each.name not in offered and each.name not in twins:
             found = nearest(each.name, offered)
             hint = f' (there is "{found[0]}")' if found else ""
+            removal = f"{PUSH[:-1]} --prune`" if own_ids and each.id in own_ids else "dashboard, agent, Tools"
             yield Finding(
                 "missing_here",
                 f"the agent has it, and nobody here offers it{hint}: every call fails",
                 "install its plugin, or enable plugin and tool (`convaid plugins`, [tools] in the configuration); "
-                "or take it from the agent: dashboard, agent, Tools",
+                f"or take it from the agent: {removal}",
                 each.name,
             )
     if unseen := set(agent.tool_ids) - {tool.id for tool in view.tools}:
-        ids = ", ".join(sorted(unseen))
+        few = sorted(unseen)[:MOST_IDS]
+        ids = ", ".join(few) + (f" and {len(unseen) - MOST_IDS} more" if len(unseen) > MOST_IDS else "")
         remedy = "`elevenlabs tools pull --all`" if view.source == "folder" else "dashboard, agent, Tools"
         yield Finding("tool_unseen", f"its agent has tools that were not found: {ids}", remedy, is_note=True)
 
@@ -108,7 +110,7 @@ def _match_tool(
     named: list[PlatformTool],
     attached: Collection[str] | None,
     view: PlatformView,
-    owned: Collection[str] | None,
+    own_ids: Collection[str] | None,
 ) -> Iterator[Finding]:
     """Yield the findings on a tool, of which the platform has one or more of its name."""
     usable = [each for each in named if attached is None or each.id in attached]
@@ -124,20 +126,37 @@ def _match_tool(
         )
     best = (usable or named)[0]
     update = EXPORT if view.source == "folder" else PUSH
-    if view.source != "folder" and owned is not None and best.id not in owned:
+    if view.source != "folder" and own_ids is not None and best.id not in own_ids:
         update = f"{PUSH[:-1]} --adopt {tool.name}`"
     if not usable:
-        message, remedy = "the agent does not have this tool", f"{update}; or dashboard, agent, Tools"
+        giving = PUSH if view.source == "folder" else update  # an export leaves agents alone
+        message, remedy = "the agent does not have this tool", f"{giving}; or dashboard, agent, Tools"
         yield Finding("not_attached", message, remedy, tool.name)
     if not is_ambiguous:
         yield from compare_tool(tool, best.config, update)
 
 
-def _find_twin(name: str, view: PlatformView, attached: Collection[str] | None) -> str:
-    """Return how the platform calls a tool of ours, if it is the case alone that differs; "" if there is none."""
-    twins = [tool for tool in view.tools if tool.is_client_tool and tool.name.lower() == name.lower()]
-    twins.sort(key=lambda tool: tool.id not in (attached or ()))
-    return twins[0].name if twins else ""
+def _find_twin(
+    name: str, view: PlatformView, attached: Collection[str] | None, owned: Mapping[str, str]
+) -> PlatformTool | None:
+    """Return what became of a tool of ours on the platform, or what differs from it in case alone."""
+    own_id = owned.get(name)
+    client_tools = [tool for tool in view.tools if tool.is_client_tool]
+    twins = [tool for tool in client_tools if tool.name.lower() == name.lower() or tool.id == own_id]
+    twins.sort(key=lambda tool: (tool.id != own_id, tool.id not in (attached or ())))
+    return twins[0] if twins else None
+
+
+def _describe_twin(name: str, twin: PlatformTool, own_ids: Collection[str]) -> Finding:
+    """Say that the platform has a tool under another name."""
+    there, place = twin.name, f"dashboard, Tools, {twin.name}"
+    is_case = there.lower() == name.lower()
+    return Finding(
+        "name_case" if is_case else "missing_on_platform",
+        f'is called "{there}" on the platform' + ("; upper and lower case count" if is_case else ""),
+        f"{PUSH}; or {place}" if twin.id in own_ids else f'rename one of the two: @tool(name="{there}"), or {place}',
+        name,
+    )
 
 
 def _describe_missing(name: str, view: PlatformView) -> Finding:

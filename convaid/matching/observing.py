@@ -60,7 +60,9 @@ async def match_at_start(configuration: Configuration, plugins: Plugins, api_key
     """
     tools, platform = configuration.tools, configuration.platform
     view = None
-    is_simulated = platform.simulator_file is not None and is_loopback(urlsplit(platform.rest_url).hostname or "")
+    file = platform.simulator_file  # before the first push there is none, and what every tool lacks is known
+    remembers = file is not None and (file.exists() or tools.strict)
+    is_simulated = remembers and is_loopback(urlsplit(platform.rest_url).hostname or "")
     if api_key is not None or is_simulated:  # the simulator asks for no key
         view = await _look(configuration, api_key)
     if view is None and tools.snapshot is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from convaid.config import ConversationConfig
 from convaid.matching.agents import find_lacking_events
@@ -157,6 +157,9 @@ def _plan_tool(offered: OfferedTool, view: PlatformView, record: PushRecord, may
             f"{name}: the platform has a tool of this name ({other.id}) that convaid has not created; "
             f"to take it over: --adopt {name} (with --dry-run to see what would change), else rename one of the two"
         )
+    recorded = record.tools.get(name)
+    if recorded is not None and not recorded.id:  # an earlier push has created it, and did not live to hear of it
+        return evolve(step, is_adopted=True)
     return step
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from convaid.errors import LinkError, LinkRefused
+from convaid.errors import ConfigurationError, LinkError, LinkRefused
 from convaid.matching.merging import find_changes, merge_config, tidy_config
 from convaid.matching.plan import AgentStep, Plan, ToolStep
 from convaid.matching.record import PushRecord, RecordedTool
@@ -24,8 +24,8 @@ class PushFailed(LinkError):
 async def push_plan(plan: Plan, workspace: Workspace, record: PushRecord, tell: Tell) -> list[str]:
     """Do what is planned, telling each step when it is done, and return what the platform did not keep, a line each.
 
-    Raises `PushFailed` at the first step that fails, and OSError before the first one if the record cannot be written.
-    To go on after either, plan anew: what is done is not planned again.
+    Raises `PushFailed` at the first step that fails, and `ConfigurationError` before the first one if the record cannot
+    be written. To go on after either, plan anew: what is done is not planned again.
     """
     record.save()  # so that no tool is created that we could not remember
     ids = dict(plan.known)
@@ -43,7 +43,7 @@ async def push_plan(plan: Plan, workspace: Workspace, record: PushRecord, tell: 
                 odd += faults
                 word = "created" if step.tool is None else "adopted" if step.is_adopted else "updated"
                 tell(f"{step.name}: {word} ({stored.id})")
-        except LinkError as error:
+        except (LinkError, ConfigurationError) as error:
             raise PushFailed(f"stopped at the {step}: {error} (what was done stays; push again to go on)") from error
     return odd
 
@@ -54,6 +54,8 @@ async def _push_tool(
     """Create or change a tool; return it as it is now, and what the platform did not keep."""
     if step.tool is None:
         wanted = config
+        record.tools[step.name] = RecordedTool("", "created")  # should we never hear what became of it
+        record.save()
         tool_id = (await workspace.create_tool(wanted)).id
         record.tools[step.name] = RecordedTool(tool_id, "created")
         record.save()

@@ -8,7 +8,10 @@ control.
 
 from __future__ import annotations
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +20,7 @@ from attrs import define, field, frozen
 from convaid.errors import ConfigurationError, Problem
 from convaid.matching.files import read_json_file, write_file
 
-__all__ = ["PushRecord", "RecordedTool", "find_record_path", "load_record"]
+__all__ = ["PushRecord", "RecordedTool", "find_record_path", "load_record", "open_record"]
 
 VERSION = 1
 ABOUT = "The tools that `convaid tools push` has created on the platform, or was told to adopt; it changes no others."
@@ -28,6 +31,7 @@ class RecordedTool:
     """A tool that is ours to change."""
 
     id: str
+    """"" from before its creation until the platform has told it."""
     origin: Literal["created", "adopted"]
 
 
@@ -41,15 +45,35 @@ class PushRecord:
     _others: dict[str, Any] = field(factory=dict)
 
     @property
-    def ids(self) -> set[str]:
-        return {tool.id for tool in self.tools.values()}
+    def ids(self) -> dict[str, str]:
+        """The platform's ids of the tools, as far as it has told them, by name."""
+        return {name: tool.id for name, tool in self.tools.items() if tool.id}
 
     def save(self) -> None:
-        """Write the file. Raises OSError."""
+        """Write the file. Raises `ConfigurationError`."""
         own = {name: {"id": tool.id, "origin": tool.origin} for name, tool in sorted(self.tools.items())}
         workspaces = {**self._others, self._workspace: own}
         content = {"version": VERSION, "about": ABOUT, "workspaces": workspaces}
-        write_file(self.path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        try:
+            write_file(self.path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        except OSError as error:
+            message = f"cannot be written: {error.strerror}; push remembers in this file which tools are its own"
+            raise ConfigurationError(str(self.path), [Problem("", message)]) from None
+
+
+@contextmanager
+def open_record(configuration: Path, workspace: str) -> Iterator[PushRecord]:
+    """Read the record that belongs to a configuration file, which no other push can do until this is left.
+
+    Raises `ConfigurationError` where another one is at it, and as `load_record`.
+    """
+    with configuration.open("rb") as file:  # not the record: that is replaced with every change
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = "another `convaid tools push` is under way; try again when it is done"
+            raise ConfigurationError(str(configuration), [Problem("", message)]) from None
+        yield load_record(find_record_path(configuration), workspace)
 
 
 def find_record_path(configuration: Path) -> Path:
@@ -72,6 +96,9 @@ def load_record(path: Path, workspace: str) -> PushRecord:
             str(name): RecordedTool(str(entry["id"]), "created" if entry["origin"] == "created" else "adopted")
             for name, entry in content["workspaces"].get(workspace, {}).items()
         }
+        ids = [tool.id for tool in tools.values() if tool.id]
+        if len(ids) != len({*ids}):  # --prune would delete what is still offered, under its other name
+            raise ValueError("has one id under two names; remove the wrong one")
     except (KeyError, TypeError, AttributeError):
         message = (
             "is not a record of `convaid tools push`; put it back, or remove it and adopt the tools anew (--adopt)"

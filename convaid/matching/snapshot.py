@@ -16,6 +16,7 @@ from convaid.rest import PlatformTool
 __all__ = ["load_snapshot", "write_snapshot"]
 
 VERSION = 1
+HIDDEN = "hidden"  # stands for a constant
 KEPT = (
     ("conversation_config", "agent", "first_message"),
     ("conversation_config", "agent", "prompt", "prompt"),
@@ -30,7 +31,7 @@ KEPT = (
 
 
 def write_snapshot(path: Path, view: PlatformView) -> None:
-    """Write a snapshot. Texts, values of dynamic variables and what belongs to tools of other types stay out.
+    """Write a snapshot. Texts, constants, values of variables and what belongs to tools of other types stay out.
 
     Raises OSError.
     """
@@ -70,7 +71,7 @@ def load_snapshot(path: Path) -> PlatformView:
 def _cut_tool(tool: PlatformTool) -> Mapping[str, Any]:
     if not tool.is_client_tool:
         return {"type": tool.config.get("type", ""), "name": tool.name}
-    return _hide_values(tool.config)
+    return {**_hide_values(tool.config), "parameters": _hide_constants(tool.config.get("parameters"))}
 
 
 def _cut_agent(agent: PlatformAgent) -> Mapping[str, Any]:
@@ -89,6 +90,20 @@ def _cut_agent(agent: PlatformAgent) -> Mapping[str, Any]:
     if isinstance(own, dict):
         kept["conversation_config"]["agent"] = _hide_values(own)
     return kept
+
+
+def _hide_constants(node: Any) -> Any:
+    """Return a parameter, and those in it, without the constants that the platform fills in: that it does is enough."""
+    if not isinstance(node, Mapping):
+        return node
+    hidden = dict(node)
+    if hidden.get("constant_value") not in ("", None):
+        hidden["constant_value"] = HIDDEN
+    if isinstance(properties := node.get("properties"), Mapping):
+        hidden["properties"] = {name: _hide_constants(inner) for name, inner in properties.items()}
+    if "items" in node:
+        hidden["items"] = _hide_constants(node["items"])
+    return hidden
 
 
 def _hide_values(config: Mapping[str, Any]) -> Mapping[str, Any]:

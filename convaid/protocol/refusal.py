@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
+from convaid.protocol.bodies import read_json
 
-__all__ = ["read_detail", "read_json"]
+__all__ = ["read_detail"]
 
 DETAIL_LENGTH = 200  # characters of an error page that is not the platform's
 
@@ -29,11 +29,3 @@ def _describe_fault(fault: dict[str, Any]) -> str:
     steps = fault.get("loc")
     path = ".".join(str(step) for step in steps if step != "body") if isinstance(steps, list) else ""
     return ": ".join(filter(None, (path, str(fault.get("msg", "")))))
-
-
-def read_json(body: bytes) -> object:
-    """The body as JSON, None where it is not."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from convaid.errors import LinkError, LinkRefused
-from convaid.protocol.refusal import read_detail, read_json
+from convaid.protocol.bodies import read_json
+from convaid.protocol.refusal import read_detail
 from convaid.rest.request import open_http, request
 from convaid.transport import split_url
 

@@ -9,11 +9,12 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 import trio
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from convaid.config.secrets import MASK, Secret
 from convaid.errors import LinkError, LinkRefused
-from convaid.protocol.refusal import read_detail, read_json
+from convaid.protocol.bodies import read_json
+from convaid.protocol.refusal import read_detail
 from convaid.rest.request import Reply, open_http, request
 from convaid.wording import escape_controls
 
@@ -132,10 +133,11 @@ class Workspace:
         """Make a call, again where that may help, and return the JSON object that answers it."""
         reply = await self._attempt(method, path, deed, body, query)
         if not 200 <= reply.status < 300:
+            if self._api_key is not None:  # before anything is cut: half a key is too much, too
+                masked = reply.body.replace(self._api_key.reveal().encode(), MASK.encode())
+                reply = evolve(reply, body=masked)
             words = _explain(method, path, reply)
-            if self._api_key is not None:
-                words = words.replace(self._api_key.reveal(), MASK)
-            raise LinkRefused(reply.status, f"cannot {deed} {self._host}: {words}")
+            raise LinkRefused(reply.status, f"cannot {deed} {self._host}" + (f": {words}" if words else ""))
         if method == "DELETE":  # is answered with any JSON, or with nothing
             return {}
         if len(reply.body) >= BODY_LIMIT:
@@ -207,11 +209,13 @@ def _explain(method: str, path: str, reply: Reply) -> str:
         remedy = "set an API key of this workspace (dashboard: Developers, API Keys) and of the region in base_url"
     elif reply.status == 403:
         remedy = "use an API key of the workspace that owns this, and look whether its plan allows it"
+    elif reply.status == 404 and path.startswith("/agents") and method == "PATCH":  # it was there a moment ago
+        remedy = "a tool that the agent has may be gone: take it from the agent (dashboard, agent, Tools)"
     elif reply.status == 404 and path.startswith("/agents"):
         remedy = (
             "compare agent_id and branch_id in [conversations.NAME] with the dashboard, and base_url with its region"
         )
-    elif reply.status == 404 and path == "/tools":
+    elif reply.status in (301, 302, 303, 307, 308) or (reply.status == 404 and path == "/tools"):
         remedy = "is base_url in [platform] right?"
     elif reply.status == 404:
         remedy = "somebody may have deleted it meanwhile: try again"

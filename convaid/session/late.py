@@ -17,7 +17,7 @@ KEPT = 100  # texts that wait for a session; who comes back to more is not helpe
 
 @frozen
 class LateResult:
-    """What an agent is to be told; ``told`` is called once it is on its way."""
+    """What an agent is to be told; ``told`` is called once it is on its way, or lost."""
 
     text: str
     told: Callable[[], None]
@@ -34,7 +34,9 @@ class LateResults:
     def put(self, result: LateResult) -> None:
         """Add one; where too many wait, the oldest is lost."""
         if len(self._waiting) == KEPT:
-            log.warning("too many late results wait to be told; lost is: %s", self._waiting.popleft().text)
+            lost = self._waiting.popleft()
+            log.warning("too many late results wait to be told; lost is: %s", lost.text)
+            lost.told()
         self._waiting.append(result)
         if self.arrived is not None:
             self.arrived()

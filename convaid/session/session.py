@@ -7,6 +7,8 @@ lets the caller say goodbye with code 1000.
 from __future__ import annotations
 
 import logging
+import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -56,6 +58,8 @@ log = logging.getLogger(__name__)
 NORMAL_CLOSE = 1000
 SEND_LIMIT = 10.0  # seconds for one frame to leave: a link that takes no data for so long is lost
 FLUSH_LIMIT = 0.5  # seconds for the last frames to leave before we say goodbye
+LULL = 0.001  # seconds without a message: what has come has been read
+BEGIN_INTERVAL = 0.02  # seconds after which a tool call begins even if messages keep coming
 LOGGED_FRAMES = 10  # malformed frames of one session that are logged; a flood is only counted
 
 STOPPED = "The tool was stopped before it finished, because the program that runs it is shutting down."
@@ -96,6 +100,12 @@ class Session:
     _nursery: trio.Nursery = field(init=False)
     _alarm: trio.CancelScope = field(init=False, factory=trio.CancelScope)
     _running: dict[str, trio.CancelScope] = field(init=False, factory=dict)
+    _called: deque[ClientToolCall] = field(init=False, factory=deque)
+    """Tool calls that have not begun yet."""
+    _came_at: float = field(init=False, default=-math.inf)
+    """When the last message came."""
+    _began_at: float = field(init=False, default=-math.inf)
+    """When the last tool call began."""
     _is_quiet: trio.Event = field(init=False, factory=trio.Event)
     _takes_calls: bool = field(init=False, default=True)
     _logged_frames: int = field(init=False, default=0)
@@ -184,6 +194,7 @@ class Session:
                 self.note_malformed(message)
             elif message is not None:
                 self.react(message)
+            self._came_at = trio.current_time()
         self.end = classify_close(
             frame.code, frame.reason, self.side.last_error, had_metadata=self.side.metadata is not None
         )
@@ -195,7 +206,7 @@ class Session:
         """Act on one message, at once."""
         match message:
             case Ping():
-                self._outbox.put(self.side.send(Pong(message.event_id)))
+                self._outbox.put_pong(self.side.send(Pong(message.event_id)))
                 return
             case Audio():
                 self.play(message)
@@ -267,9 +278,33 @@ class Session:
     # --- tools -------------------------------------------------------------------------------------------------
 
     def begin_tool(self, call: ClientToolCall) -> None:
-        """Start the task that sees a tool call to its answer."""
+        """See to it that a task sees a tool call to its answer: at once, or when it is its turn among many."""
         self._running[call.tool_call_id] = trio.CancelScope()
         self._clocks.begin_tool()
+        self._called.append(call)
+        if len(self._called) > 1:
+            return  # `begin_tools` is at it
+        if trio.current_time() >= self._began_at + LULL:
+            self._begin_next()
+        else:
+            self._nursery.start_soon(self.begin_tools)
+
+    async def begin_tools(self) -> None:
+        """Begin the calls that wait, one in each turn of the loop, when nothing else comes.
+
+        To begin a call takes many times as long as to read it: a ping that stands behind hundreds of them on the wire
+        is not to wait until they all run.
+        """
+        while self._called:
+            patience = trio.current_time() + BEGIN_INTERVAL if self._takes_calls else -math.inf
+            await trio.lowlevel.checkpoint()
+            while (pause := min(self._came_at + LULL, patience) - trio.current_time()) > 0:  # noqa: ASYNC110
+                await trio.sleep(pause)
+            self._begin_next()
+
+    def _begin_next(self) -> None:
+        call = self._called.popleft()
+        self._began_at = trio.current_time()
         self._nursery.start_soon(self.run_tool, call, name=f"tool {call.tool_name}")
 
     async def run_tool(self, call: ClientToolCall) -> None:

@@ -10,9 +10,10 @@ import attrs
 import orjson
 from attrs import frozen
 
+from convaid.protocol.bodies import is_deeper
 from convaid.simulator.scenario import Call
 from convaid.simulator.starting import Terms
-from convaid.simulator.workspace.checks import DEEPEST, is_deeper
+from convaid.simulator.workspace.checks import DEEPEST
 
 __all__ = ["Filler"]
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import trio
 from attrs import define, field
 
-from convaid.calls.calls import open_background
+from convaid.calls.opening import open_background
 from convaid.config import LimitsConfig
 from convaid.errors import RemoteProtocolError
 from convaid.events import Event

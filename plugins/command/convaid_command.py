@@ -39,7 +39,7 @@ class CommandTool(ToolTable):
     """``[plugins.command.tools.NAME]``"""
 
     program: str
-    """A path, or a name that is looked for in PATH when the daemon starts."""
+    """A whole path, or a name that is looked for in PATH when the daemon starts."""
     arguments: list[str | list[str]] = field(factory=list)
     """Each text becomes one argument. One that needs an argument that was left out is left out; a list, as a whole."""
     may_begin_with_dash: bool = False
@@ -61,10 +61,9 @@ class CommandTool(ToolTable):
     input: Template = field(init=False, repr=False)
 
     def read_templates(self, reader: TemplateReader) -> None:
-        found = shutil.which(Path(self.program).expanduser())
-        if found is None:
-            reader.complain("program", f'"{self.program}" is no program that can be run: give its path')
-        self.path = os.path.abspath(found or self.program)
+        self.path = shutil.which(os.path.expanduser(self.program)) or ""
+        if not os.path.isabs(self.path):  # a relative one would depend on where convaid is started
+            reader.complain("program", f'"{self.program}" is no program that can be run: give its whole path')
         self.groups = []
         for index, entry in enumerate(self.arguments):
             path = join_path("arguments", index)
@@ -72,16 +71,20 @@ class CommandTool(ToolTable):
                 self.groups.append([reader.read(entry, path)])
             else:
                 self.groups.append([reader.read(text, join_path(path, step)) for step, text in enumerate(entry)])
-        if Path(self.path).name in SHELLS:
-            self._keep_out_of_scripts(reader)
+        self._keep_out_of_scripts(reader)
         self.input = reader.read(self.stdin, "stdin")
-        if not self.folder.is_dir():
-            reader.complain("folder", f"{self.folder} is no folder")
+        self.folder = self.folder.expanduser()
+        if not self.folder.is_absolute() or not self.folder.is_dir():
+            reader.complain("folder", f"{self.folder} is no folder: give its whole path")
 
     def _keep_out_of_scripts(self, reader: TemplateReader) -> None:
-        templates = [template for group in self.groups for template in group]
+        """A shell may be the program, or be started by it: ``env``, ``sudo`` and ``ssh`` do that."""
+        templates = [template for group in self.groups for template in group if template.parts != ("--",)]
+        words = [self.path, *("".join(map(str, template.parts)) for template in templates)]
+        if not any(Path(word).name in SHELLS for word in words):
+            return
         for option, script in pairwise(templates):
-            if re.fullmatch(r"-\w*c", "".join(map(str, option.parts))) and script.names:
+            if re.fullmatch(r"-\w*c\w*", "".join(map(str, option.parts))) and script.names:
                 message = (
                     f"{{{script.names[0]}}} in a shell's script could be any command: add it after the script, as $1"
                 )
@@ -108,12 +111,16 @@ class CommandTool(ToolTable):
     async def call(self, arguments: dict[str, Any], context: ToolContext) -> Any:
         command = [text.encode() for text in (self.path, *self.fill_arguments(arguments))]
         ran = Running(self.output_size)
-        status = await ran.run(
-            command,
-            (self.input.fill(arguments) or "").encode(),
-            env={name: os.environ[name] for name in (*ALWAYS_PASSED, *self.environment) if name in os.environ},
-            cwd=self.folder,
-        )
+        try:
+            status = await ran.run(
+                command,
+                (self.input.fill(arguments) or "").encode(),
+                env={name: os.environ[name] for name in (*ALWAYS_PASSED, *self.environment) if name in os.environ},
+                cwd=self.folder,
+            )
+        except OSError as error:
+            context.log.error("%s cannot be started in %s: %s", self.path, self.folder, error.strerror)
+            raise ToolError(f"{Path(self.path).name} cannot be started: {error.strerror}.") from None
         context.log.debug("%s ended with status %d", self.path, status)
         if status not in self.ok:
             ending = f"ended with status {status}" if status >= 0 else f"was ended by {_name_signal(-status)}"
@@ -146,23 +153,20 @@ class Running:
     """The end of what it wrote to stderr."""
 
     async def run(self, command: list[bytes], stdin: bytes, *, env: Mapping[str, str], cwd: Path) -> int:
-        """Run the program to its end and return its exit status; -N for signal N. Raises ToolError if it cannot start.
+        """Run the program to its end and return its exit status; -N for signal N. Raises OSError if it cannot start.
 
         When cancelled, it ends the whole process group, with SIGTERM and then SIGKILL, before it returns. A program
         that ends by itself may leave others behind; they are not waited for.
         """
-        try:
-            process = await trio.lowlevel.open_process(
-                command,
-                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=dict(env),
-                cwd=cwd,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise ToolError(f"{Path(command[0].decode()).name} cannot be started: {error.strerror}.") from None
+        process = await trio.lowlevel.open_process(
+            command,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
         try:
             return await self._attend(process, stdin)
         finally:

@@ -218,6 +218,16 @@ async def test_when_convaid_stops_the_program_is_ended_and_reaped(tmp_path: Path
     await wait_until(lambda: not is_known(pid))
 
 
+async def test_a_folder_that_has_gone_is_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    async with open_tool(program="true", folder=str(folder)) as tool_calls:
+        folder.rmdir()
+        answer = await tool_calls.call(ClientToolCall("go", "call_1", {}), "main", "conv_1")
+    assert answer.result == "true cannot be started: No such file or directory."
+    assert f"true cannot be started in {folder}: No such file or directory" in caplog.text
+
+
 async def test_a_file_that_is_no_program_is_said(tmp_path: Path) -> None:
     file = tmp_path / "odd"
     file.write_bytes(b"\x00\x01")
@@ -228,8 +238,13 @@ async def test_a_file_that_is_no_program_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tool", "problem"),
     [
-        ({"program": "no-such-program"}, 'program: "no-such-program" is no program that can be run: give its path'),
+        (
+            {"program": "no-such-program"},
+            'program: "no-such-program" is no program that can be run: give its whole path',
+        ),
         ({"program": "/etc/passwd"}, "program: "),
+        ({"program": "./go"}, 'program: "./go" is no program that can be run: give its whole path'),
+        ({"folder": "sub"}, "folder: sub is no folder: give its whole path"),
         ({"arguments": ["{a}"]}, 'arguments[0]: names a parameter that the tool does not have, the text "a"'),
         ({"arguments": ["x", ["{b}"]]}, 'arguments[1][0]: names a parameter that the tool does not have, the text "b"'),
         ({"parameters": {"a": text()}}, "parameters.a: is never used"),
@@ -238,13 +253,27 @@ async def test_a_file_that_is_no_program_is_said(tmp_path: Path) -> None:
         ({"folder": "/nowhere"}, "folder: /nowhere is no folder"),
         ({"output": "xml"}, 'output: expected one of "text", "json"'),
         ({"time_limit": 0}, "time_limit: must be 0.1 or more"),
-        (
-            {"program": "bash", "arguments": ["-ec", "echo {a}"], "parameters": {"a": text()}},
-            "arguments: {a} in a shell's script could be any command",
+        *(
+            (
+                {"program": program, "arguments": arguments, "parameters": {"a": text()}},
+                "arguments: {a} in a shell's script could be any command",
+            )
+            for program, arguments in (
+                ("bash", ["-ec", "echo {a}"]),
+                ("sh", ["-ce", "echo {a}"]),
+                ("sh", ["-c", "--", "echo {a}"]),
+                ("env", ["A=1", "/bin/sh", "-c", "echo {a}"]),
+            )
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(tool: dict[str, Any], problem: str) -> None:
+def test_what_is_wrong_is_said_with_its_place(
+    tool: dict[str, Any], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "go").touch(0o755)
+    monkeypatch.chdir(tmp_path)  # where convaid is started is no matter
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:.")
     plugins = load_command(go={"program": "echo", **tool})
     problems = [str(found).removeprefix("plugins.command.tools.go.") for found in plugins.problems]
     assert [found for found in problems if found.startswith(problem)], problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -140,11 +141,12 @@ async def test_what_it_prints_is_logged_and_cannot_be_taken_for_an_answer(caplog
     assert any("more lines of output are left out" in line for line in lines)
 
 
-async def test_a_tool_can_put_its_agent_off() -> None:
+async def test_a_tool_can_put_its_agent_off(tmp_path: Path) -> None:
     delivered: list[LateResult] = []
     async with open_calls(deliver=lambda _, late: delivered.append(late)) as tool_calls:
-        answer = await ask(tool_calls, "put_off")
+        answer = await ask(tool_calls, "put_off", {"path": str(tmp_path / "go")})
         assert (answer.outcome, answer.result) == ("deferred", "I am looking.")
+        (tmp_path / "go").touch()
         await wait_for(lambda: delivered)
         assert "found" in delivered[0].text
 
@@ -291,6 +293,32 @@ async def test_a_tool_that_eats_memory_is_told_that_there_is_no_more() -> None:
         await ask_pid(tool_calls)
 
 
+async def test_no_limit_is_none() -> None:
+    unlimited = ToolPolicy(time_limit=math.inf, cpu_seconds=math.inf, memory=10**13)
+    async with open_calls(policies={"tell_context": unlimited}) as tool_calls:
+        tool_calls.learn_response_timeouts("main", {"tell_context": None})
+        answer = await ask(tool_calls, "tell_context", {"text": "x"})
+        assert (answer.outcome, json.loads(answer.result)["left"]) == ("ok", None)  # null, as JSON has no infinity
+
+
+async def test_no_thread_to_be_had_costs_the_calls_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with open_journal(tmp_path / "journal.sqlite") as journal:
+        async with open_calls(journal=journal) as tool_calls:
+            await ask_pid(tool_calls)
+            with monkeypatch.context() as patch:
+                patch.setattr(trio.lowlevel, "start_thread_soon", refuse)
+                patch.setattr("trio._threads.start_thread_soon", refuse)
+                outcomes = [(await ask(tool_calls, "tell_pid", call_id=f"none_{n}")).outcome for n in range(3)]
+                assert outcomes == ["overloaded"] * 3
+                os.kill(get_processes(tool_calls)._idle[0]._process.pid, signal.SIGKILL)
+                await wait_for(lambda: get_processes(tool_calls).state.idle == 0)
+                assert (await ask(tool_calls, "tell_pid", call_id="none_4")).outcome == "error"
+            assert (await ask(tool_calls, "tell_pid", call_id="again")).outcome == "ok"
+
+
 async def test_a_process_that_is_killed_while_it_is_idle_costs_nothing() -> None:
     async with open_calls() as tool_calls:
         for _ in range(2):
@@ -367,8 +395,9 @@ async def test_nothing_outlives_a_daemon_that_is_killed(tmp_path: Path) -> None:
     await wait_for(lambda: not any(map(is_running, pids)))
 
 
-async def test_closing_is_quick_while_a_process_is_starting() -> None:
+async def test_closing_is_quick_and_quiet_while_a_process_is_starting(caplog: pytest.LogCaptureFixture) -> None:
     begin = time.monotonic()
     async with open_calls():
         await trio.sleep(0.05)
     assert time.monotonic() - begin < 2
+    assert caplog.messages == []

@@ -197,6 +197,12 @@ def test_lines_from_a_pipe_are_said_one_after_the_other(tmp_path: Path) -> None:
     assert "ended by the user" in result.stdout
 
 
+def test_in_a_rehearsal_no_tool_runs(tmp_path: Path) -> None:
+    result = run_convaid("chat", "--dry-run-tools", folder=tmp_path, text="What time is it in Tokyo?\n")
+    assert result.returncode == 0, result.stderr
+    assert 'This is a rehearsal: the tool "current_time" was not run.  [dry run' in result.stdout
+
+
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     import socket
 

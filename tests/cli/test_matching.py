@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from convaid import cli
+from convaid.cli.printing import print_table
+
 from .running import run_convaid
 
 MAIN = '[conversations.main]\nagent_id = "agent_demo"\n'
@@ -128,3 +131,40 @@ def test_a_strict_daemon_does_not_run_where_something_does_not_fit(tmp_path: Pat
     assert result.returncode == 78
     assert 'tools.strict: tool "current_time": the platform does not have this tool' in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_on_a_terminal_a_table_is_as_wide_as_that(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"of": "blink", "finding": "the platform hides its errors; `convaid tools push --adopt blink`"}]
+    print_table(rows)
+    assert capsys.readouterr().out.splitlines()[1] == f"blink  {rows[0]['finding']}"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "44")
+    print_table([*rows, {"of": "x", "finding": ""}])
+    assert capsys.readouterr().out.replace("\x1b[0m", "").splitlines() == [
+        "OF     FINDING",
+        "blink  the platform hides its errors;",
+        "       `convaid tools push --adopt blink`",
+        "x",
+    ]
+
+
+def test_what_others_wrote_steers_no_terminal(tmp_path: Path) -> None:
+    configure(tmp_path, REMEMBERING)
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "a.json").write_text(json.dumps({"type": "client", "name": "a\x1b[2J"}))
+    (tmp_path / "agents" / "b.json").write_text(json.dumps({"type": "client", "name": "a\x1b[2J"}))
+    entries = [{"config": "a.json"}, {"config": "b.json"}]
+    (tmp_path / "agents" / "tools.json").write_text(json.dumps({"tools": entries}))
+    result = run_convaid("tools", "export", "agents", folder=tmp_path)
+    assert result.returncode == 78
+    assert '"a\\x1b[2J" twice' in result.stderr
+
+
+def test_an_interruption_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(**settings: object) -> int:
+        raise BaseExceptionGroup("", [BaseExceptionGroup("", [KeyboardInterrupt()])])
+
+    monkeypatch.setattr(cli, "convaid", interrupt)
+    assert cli.run_command_line() == 130

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -82,9 +83,10 @@ def test_a_new_plugin_installs_passes_its_tests_and_works(python: Path, tmp_path
         "package": "convaid-living-room 0.1.0",
         "reason": "",
     }
-    last_line = result.stdout.splitlines()[-1].split("'")
-    called = run(python, *last_line[0].split(), last_line[1], folder=tmp_path)
+    *_, call, push = result.stdout.splitlines()
+    called = run(python, *shlex.split(call), folder=tmp_path)
     assert (called.returncode, called.stdout) == (0, "Hello, Ada!\n"), called.stderr
+    assert push.split() == ["convaid", "tools", "push"]
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Plugins that do their worst, for `test_hostile_tools`: each is an object of its own, as an entry point names it."""
+"""Plugins that do their worst, for `test_hostile_tools`: each is an object here, as an entry point names it."""
 
 import os
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,14 +12,14 @@ from typing import Any
 from convaid import Tool, hookimpl, tool
 
 HUGE = 100_000_000  # bytes
+CROWD = 500
 FOR_EVER = 1000.0  # seconds
 
-
-def make_plugin(*tools: Tool, **hooks: Callable[..., Any]) -> SimpleNamespace:
-    return SimpleNamespace(
-        convaid_tools=hookimpl(lambda: list(tools)),
-        **{f"convaid_{name}": hookimpl(hook) for name, hook in hooks.items()},
-    )
+# Made before anybody talks: to make them is a single operation that keeps the interpreter's lock, and the plugin's own.
+TEXT = "x" * HUGE
+WORDS = "ö" * (HUGE // 2)
+LIST = ["nine char"] * (HUGE // 12)
+gate = threading.Barrier(CROWD)
 
 
 @tool
@@ -28,7 +29,7 @@ def work() -> str:
     total = 0
     while time.monotonic() < end:
         total += sum(number * number for number in range(100))
-    return str(total > 0)
+    return "worked"
 
 
 @tool(time_limit=1)
@@ -39,34 +40,28 @@ async def block() -> str:
 
 
 @tool
-def linger() -> str:
-    """Take a little while in a thread."""
-    time.sleep(0.1)
-    return "lingered"
+def gather() -> str:
+    """Wait until 500 calls are here at once."""
+    gate.wait(20.0)
+    return "gathered"
 
 
 @tool
 def return_text() -> str:
     """Return 100 MB of text."""
-    return "x" * HUGE
+    return TEXT
 
 
 @tool
 def return_words() -> str:
-    """Return text that is not ASCII, 100 MB of it."""
-    return "ö" * (HUGE // 2)
+    """Return 100 MB of text that is not ASCII."""
+    return WORDS
 
 
 @tool
 def return_list() -> list[str]:
     """Return a list that is 100 MB as JSON."""
-    return ["nine char"] * (HUGE // 12)
-
-
-@tool
-def complain() -> str:
-    """Fail with 100 MB of a reason."""
-    raise ValueError("x" * HUGE)
+    return LIST
 
 
 @tool
@@ -93,14 +88,8 @@ def vanish() -> str:
     os._exit(3)
 
 
-@tool
-async def greet() -> str:
-    """Greet, from a plugin that is hostile otherwise."""
-    return "hello"
-
-
 @asynccontextmanager
-async def linger_on() -> AsyncIterator[None]:
+async def stay() -> AsyncIterator[None]:
     try:
         yield
     finally:
@@ -108,15 +97,22 @@ async def linger_on() -> AsyncIterator[None]:
 
 
 def heckle(event: object) -> None:
-    raise RuntimeError(f"boo {event}")
+    raise RuntimeError(f"boo: {event}")
+
+
+def make_plugin(*tools: Tool, **hooks: Callable[..., Any]) -> SimpleNamespace:
+    return SimpleNamespace(
+        convaid_tools=hookimpl(lambda: list(tools)),
+        **{f"convaid_{name}": hookimpl(hook) for name, hook in hooks.items()},
+    )
 
 
 worker = make_plugin(work)
 blocker = make_plugin(block)
-crowd = make_plugin(linger)
-glutton = make_plugin(return_text, return_words, return_list, complain)
+crowd = make_plugin(gather)
+glutton = make_plugin(return_text, return_words, return_list)
 fool = make_plugin(recurse, leave, leave_async)
 bomb = make_plugin(vanish)
-squatter = make_plugin(greet, lifespan=linger_on)
+squatter = make_plugin(lifespan=stay)
 heckler = make_plugin(observe=heckle)
 deaf = make_plugin(observe=lambda event: time.sleep(FOR_EVER))

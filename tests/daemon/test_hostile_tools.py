@@ -1,7 +1,8 @@
-"""No tool holds up the conversation: pongs, interruptions and speech, beside plugins that do their worst.
+"""No tool holds up a conversation: pongs, interruptions and speech, beside plugins that do their worst.
 
-The daemon is a process of its own, as users run it, and the platform a bare WebSocket in this one: whatever a tool does
-to its interpreter, it does not do to whoever measures.
+The daemon is a process of its own, as users run it, and the platform is a bare WebSocket in this one: what a tool does
+to the daemon's interpreter it does not do to whoever measures. The limits are those of a machine that has nothing else
+to do; where others want its processors, too, as when tests run in parallel, they are as much longer as it is slower.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import json
 import os
 import signal
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from shutil import copy
+from statistics import quantiles
 from typing import Any
 
 import pytest
@@ -29,70 +30,133 @@ from ..transport.servers import serve_websockets
 
 LIMIT = 30.0  # seconds for anything that a test waits for
 PONG_LIMIT = 0.1  # seconds that 99 of 100 pongs take at most
-SILENCE_LIMIT = 0.3  # seconds from an interruption to silence: what the pipe and a device hold, and a busy machine
-PING_INTERVAL = 0.01
-WATCHED = 2.5  # seconds
-PLUGINS = ("worker", "blocker", "crowd", "glutton", "fool", "bomb", "squatter", "heckler", "deaf")
+SILENCE_LIMIT = 0.3  # seconds from an interruption to silence, with what a device may hold, and a busy machine
+GAP_LIMIT = 0.3  # seconds between two chunks of microphone audio, which come every 40 ms
+WATCHED = 1.8  # seconds
+PING_INTERVAL = 0.01  # seconds
+BATCH, BATCH_INTERVAL = 4, 0.01  # calls, seconds: fast enough for all to run at once, slow enough for the wire
+ATTEMPTS = 3  # a machine that stands still for a moment proves nothing about tools
+MOST_PRESSURE = 0.9  # of the time in which somebody waits for a processor: beyond that nothing can be told
 RATE = 16000  # samples per second
-SPEECH = base64.b64encode(b"\x11" * 2 * RATE).decode()  # a second of it
+SECOND = base64.b64encode(b"\x11" * 2 * RATE).decode()  # of speech
+PLUGINS = ("worker", "blocker", "crowd", "glutton", "fool", "bomb", "squatter", "heckler", "deaf")
 
 
 @define(eq=False)
 class Platform:
-    """The agent's side of one conversation, and what it has seen."""
+    """The agent's side of one conversation, and what it sees of the other."""
 
     websocket: WebSocketConnection
-    pongs: dict[int, float] = field(factory=dict)
-    """How many seconds each took."""
     results: dict[str, list[dict[str, Any]]] = field(factory=dict)
+    """For each call, by its id."""
+    pongs: list[float] = field(factory=list)
+    """How many seconds each took."""
     chunks: list[float] = field(factory=list)
-    """When each chunk of microphone audio came."""
-    closed: trio.Event = field(factory=trio.Event)
-    _sent: dict[int, float] = field(factory=dict)
+    """When microphone audio came."""
+    loud_at: float = 0.0
+    """When speech was last heard from the speaker."""
+    silent_after: float = 0.0
+    """How many seconds after the interruption that was."""
+    pressure: float = 0.0
+    """The share of the time in which somebody on this machine waited for a processor."""
+    _pinged: dict[int, float] = field(factory=dict)
     _numbers: count[int] = field(factory=lambda: count(1))
 
-    async def send(self, kind: str, **event: Any) -> int:
-        number = next(self._numbers)
-        name = kind if kind == "client_tool_call" else f"{kind}_event"
-        await self.websocket.send_message(json.dumps({"type": kind, name: {"event_id": number} | event}))
-        return number
+    async def send(self, kind: str, **event: Any) -> None:
+        key = kind if kind == "client_tool_call" else f"{kind}_event"
+        await self.websocket.send_message(json.dumps({"type": kind, key: {"event_id": next(self._numbers)} | event}))
 
-    async def call(self, tool: str, times: int = 1) -> None:
-        for _ in range(times):
+    async def read(self) -> None:
+        """Take note of what comes, until the connection is closed."""
+        while True:
+            try:
+                frame = json.loads(await self.websocket.get_message())
+            except ConnectionClosed:
+                return
+            if "user_audio_chunk" in frame:
+                self.chunks.append(trio.current_time())
+            elif frame["type"] == "pong":
+                self.pongs.append(trio.current_time() - self._pinged.pop(frame["event_id"]))
+            elif frame["type"] == "client_tool_result":
+                self.results[frame["tool_call_id"]].append(frame)
+
+    async def listen(self, speaker: Path) -> None:
+        """Take what the speaker plays."""
+        async with trio.lowlevel.FdStream(os.open(speaker, os.O_RDWR | os.O_NONBLOCK)) as stream:
+            while True:
+                samples = await stream.receive_some()
+                if samples.count(0) < len(samples):
+                    self.loud_at = trio.current_time()
+
+    async def ping(self) -> None:
+        """Send pings on a schedule, answered or not."""
+        start = trio.current_time()
+        for number in range(round(WATCHED / PING_INTERVAL)):
+            await trio.sleep_until(start + number * PING_INTERVAL)
+            event_id = next(self._numbers)
+            self._pinged[event_id] = trio.current_time()
+            await self.send("ping", event_id=event_id)
+
+    async def talk(self) -> None:
+        """Speak for longer than anybody listens, and be interrupted."""
+        await trio.sleep(WATCHED / 2)
+        for _ in range(3):
+            await self.send("audio", audio_base_64=SECOND)
+        await trio.sleep(WATCHED / 4)
+        interrupted_at = trio.current_time()
+        assert interrupted_at - self.loud_at < GAP_LIMIT, "nothing was to be heard"
+        await self.send("interruption")
+        await trio.sleep(2 * SILENCE_LIMIT)
+        self.silent_after = self.loud_at - interrupted_at
+
+    async def call(self, tool: str, times: int) -> None:
+        for number in range(times):
+            if number % BATCH == BATCH - 1:
+                await trio.sleep(BATCH_INTERVAL)
             call_id = f"call_{next(self._numbers)}"
             self.results[call_id] = []
             await self.send("client_tool_call", tool_name=tool, tool_call_id=call_id, parameters={})
 
-    async def watch(self) -> None:
-        """Take note of all that comes, until the connection is closed."""
-        try:
-            while True:
-                frame = json.loads(await self.websocket.get_message())
-                now = trio.current_time()
-                match frame.get("type"):
-                    case "pong":
-                        self.pongs[frame["event_id"]] = now - self._sent[frame["event_id"]]
-                    case "client_tool_result":
-                        self.results[frame["tool_call_id"]].append(frame)
-                    case None:  # microphone audio
-                        self.chunks.append(now)
-        except ConnectionClosed:
-            self.closed.set()
-
-    async def ping(self, seconds: float) -> None:
-        """Send pings on a schedule, answered or not."""
-        start = trio.current_time()
-        for number in range(round(seconds / PING_INTERVAL)):
-            await trio.sleep_until(start + number * PING_INTERVAL)
-            now = trio.current_time()
-            self._sent[await self.send("ping")] = now
-
-    async def wait_for_answers(self) -> None:
-        while not all(self.results.values()) or len(self.pongs) < len(self._sent):
+    async def watch(self, calls: dict[str, int]) -> None:
+        """Call these tools, so many times each, and wait for everything that is owed."""
+        self.results.clear()
+        self.pongs.clear()
+        self.chunks.clear()
+        start, waited = trio.current_time(), read_pressure()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.ping)
+            nursery.start_soon(self.talk)
+            for tool, times in calls.items():
+                nursery.start_soon(self.call, tool, times)
+        while self._pinged or not all(self.results.values()):
             await trio.sleep(0.01)
+        self.pressure = (read_pressure() - waited) / (trio.current_time() - start)
+
+    def find_lateness(self) -> str:
+        """What came too late; "" if nothing did."""
+        slowness = 1 / (1 - min(self.pressure, MOST_PRESSURE))
+        gap = max(later - earlier for earlier, later in pairwise(self.chunks))
+        found = [
+            f"{what} took {seconds:.3f} s, of {limit * slowness:.3f} s"
+            for what, seconds, limit in (
+                ("one pong in a hundred", quantiles(self.pongs, n=100)[-1], PONG_LIMIT),
+                ("silence after the interruption", self.silent_after, SILENCE_LIMIT),
+                ("microphone audio", gap, GAP_LIMIT),
+            )
+            if seconds > limit * slowness
+        ]
+        return ", ".join(found)
 
 
-def write_configuration(folder: Path, port: int, speaker: Path) -> None:
+def read_pressure() -> float:
+    """The seconds for which somebody has waited for a processor since the machine started; 0 where nobody counts."""
+    try:
+        return int(Path("/proc/pressure/cpu").read_text().split()[4].removeprefix("total=")) / 1e6
+    except OSError:  # a kernel without it
+        return 0.0
+
+
+def configure(folder: Path, port: int, speaker: Path) -> None:
     """Install the hostile plugins in this folder, and configure a conversation by voice."""
     distribution = folder / "convaid_hostile-1.dist-info"
     distribution.mkdir()
@@ -100,75 +164,105 @@ def write_configuration(folder: Path, port: int, speaker: Path) -> None:
     lines = [f"{name} = hostile_plugins:{name}" for name in PLUGINS]
     (distribution / "entry_points.txt").write_text("\n".join(["[convaid]", *lines, ""]))
     copy(Path(__file__).with_name("hostile_plugins.py"), folder)
-    configuration = [f'[platform]\nbase_url = "http://127.0.0.1:{port}"']
-    configuration += [f"[plugins.{point.name}]\nenabled = false" for point in entry_points(group="convaid")]
-    configuration.append('[conversations.main]\nagent_id = "agent_test"\nstart = "once"\naudio = "command"')
-    configuration.append(f'command.speaker = ["sh", "-c", "exec cat > {speaker}"]\ncommand.rate = {RATE}')
-    (folder / "config.toml").write_text("\n".join(configuration) + "\n")
+    others = "\n".join(f"plugins.{point.name}.enabled = false" for point in entry_points(group="convaid"))
+    (folder / "config.toml").write_text(f"""
+{others}
+[platform]
+base_url = "http://127.0.0.1:{port}"
+[conversations.main]
+agent_id = "agent_test"
+start = "once"
+audio = "command"
+command = {{speaker = ["sh", "-c", "exec cat > {speaker}"], rate = {RATE}}}
+[daemon]
+stop_grace = 1.0
+""")
 
 
 @asynccontextmanager
-async def run_daemon(folder: Path) -> AsyncIterator[tuple[Platform, trio.Process, Path]]:
-    """Run ``convaid run`` in a process of its own, until it has begun its conversation."""
+async def converse(folder: Path) -> AsyncIterator[tuple[Platform, trio.Process]]:
+    """Run ``convaid run`` in a process of its own, and be the platform of its conversation."""
     speaker = folder / "speaker"
     os.mkfifo(speaker)
-    send, receive = trio.open_memory_channel[Platform](1)
+    arrivals, arrived = trio.open_memory_channel[Platform](1)
 
-    async def converse(websocket: WebSocketConnection) -> None:
+    async def serve(websocket: WebSocketConnection) -> None:
         await websocket.get_message()
-        formats = dict.fromkeys(("agent_output_audio_format", "user_input_audio_format"), f"pcm_{RATE}")
-        metadata = {"conversation_id": "conv_1"} | formats
-        kind = "conversation_initiation_metadata"
-        await websocket.send_message(json.dumps({"type": kind, f"{kind}_event": metadata}))
+        formats = {f"{who}_audio_format": f"pcm_{RATE}" for who in ("agent_output", "user_input")}
         platform = Platform(websocket)
-        send.send_nowait(platform)
-        await platform.watch()
+        await platform.send("conversation_initiation_metadata", conversation_id="conv_1", **formats)
+        arrivals.send_nowait(platform)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(platform.listen, speaker)
+            await platform.read()
+            nursery.cancel_scope.cancel()
 
-    async with serve_websockets(converse) as port:
-        write_configuration(folder, port, speaker)
-        command = [sys.executable, "-m", "convaid", "run"]
-        environment = os.environ | {"PYTHONPATH": str(folder), "STATE_DIRECTORY": str(folder), "NO_PROXY": "127.0.0.1"}
+    environment = os.environ | {"PYTHONPATH": str(folder), "STATE_DIRECTORY": str(folder), "NO_PROXY": "127.0.0.1"}
+    async with serve_websockets(serve) as port:
+        configure(folder, port, speaker)
         with (folder / "log").open("wb") as log:
-            process = await trio.lowlevel.open_process(command, stdout=log, stderr=log, env=environment, cwd=folder)
+            process = await trio.lowlevel.open_process(
+                [sys.executable, "-m", "convaid", "run"], stdout=log, stderr=log, env=environment, cwd=folder
+            )
         try:
             with trio.fail_after(LIMIT):
-                yield await receive.receive(), process, speaker
-        except BaseException:
-            print((folder / "log").read_text()[-5000:])
-            raise
+                yield await arrived.receive(), process
         finally:
             process.kill()
-            await process.wait()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+            sys.stderr.write((folder / "log").read_text()[-5000:])  # shown where a test fails
 
 
-def q(values, p):
-    v = sorted(values)
-    return v[min(len(v) - 1, int(len(v) * p))] * 1000
+@pytest.mark.parametrize(
+    ("calls", "answers"),
+    [
+        ({"work": 1}, {"worked"}),
+        ({"block": 1}, {'The tool "block" took longer than 1 s and was given up.'}),
+        ({"gather": 500}, {"gathered"}),
+        ({"return_text": 1, "return_words": 1, "return_list": 1}, {"xxxx", "öööö", '["nine char","nine'}),
+        (
+            {"recurse": 1, "leave": 1, "leave_async": 1, "vanish": 1},
+            {
+                'The tool "recurse" failed because of a fault in it (RecursionError)',
+                'The tool "leave" failed because of a fault in it (SystemExit)',
+                'The tool "leave_async" failed because of a fault in it (SystemExit)',
+                'The tool "vanish" failed, with its process: it ended with exit status 3',
+            },
+        ),
+    ],
+    ids=["work", "block", "gather", "return", "end"],
+)
+async def test_a_hostile_tool_is_answered_for_once_and_holds_nothing_up(
+    calls: dict[str, int], answers: set[str], tmp_path: Path
+) -> None:
+    lateness = []
+    async with converse(tmp_path) as (platform, process):
+        while len(lateness) < ATTEMPTS:
+            await platform.watch(calls)
+            assert len(platform.results) == sum(calls.values())
+            results = [result for (result,) in platform.results.values()]  # exactly one each
+            for answer in answers:
+                assert any(result["result"].startswith(answer) for result in results), answer
+            lateness.append(platform.find_lateness())
+            if not lateness[-1]:
+                break
+        assert process.returncode is None
+    assert not lateness[-1], lateness
 
 
-@pytest.mark.parametrize("tools", ["calm:0", "work:1", "work:4", "block:1", "linger:500", "return_text:1", "return_words:1", "return_list:1", "complain:1", "recurse:1", "leave:1 leave_async:1", "vanish:3", "work:1 block:1 linger:500 return_text:1 return_words:1 return_list:1 complain:1 recurse:1 leave:1 leave_async:1 vanish:3"])
-async def test_explore(tools, tmp_path):
-    async with run_daemon(tmp_path) as (platform, process, speaker):
-        async with trio.open_nursery() as nursery:
-            async def listen():
-                async with trio.lowlevel.FdStream(os.open(speaker, os.O_RDWR | os.O_NONBLOCK)) as stream:
-                    while True:
-                        await stream.receive_some()
-            nursery.start_soon(listen)
-            await trio.sleep(0.5)
-            nursery.start_soon(platform.ping, WATCHED)
-            for each in tools.split():
-                name, n = each.split(":")
-                if int(n):
-                    await platform.call(name, int(n))
-            await trio.sleep(WATCHED)
-            with trio.move_on_after(5):
-                await platform.wait_for_answers()
-            gaps = [b - a for a, b in zip(platform.chunks, platform.chunks[1:])]
-            p = list(platform.pongs.values())
-            print(f"\nEXP {tools[:40]:42} n {len(p)} median {q(p,.5):.1f} p99 {q(p,.99):.1f} max {q(p,1):.1f} | chunk gaps p99 {q(gaps,.99):.0f} max {q(gaps,1):.0f} | {Counter(len(r) for r in platform.results.values())} {Counter(x['result'][:60] for r in platform.results.values() for x in r).most_common(4)}")
-            process.send_signal(signal.SIGTERM)
-            t = trio.current_time()
-            await process.wait()
-            print("EXP stop", trio.current_time() - t, process.returncode)
-            nursery.cancel_scope.cancel()
+async def test_neither_a_lifespan_nor_an_observer_nor_a_tool_that_does_not_end_keeps_the_daemon(tmp_path: Path) -> None:
+    async with converse(tmp_path) as (platform, process):
+        await platform.call("block", 1)
+        await platform.call("work", 1)
+        await trio.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        with trio.fail_after(3):
+            assert await process.wait() == 0
+        while not all(platform.results.values()):
+            await trio.sleep(0.01)
+        assert all(len(results) == 1 for results in platform.results.values())
+    log = (tmp_path / "log").read_text()
+    assert log.count('the observer of the plugin "heckler"') == 1
+    assert 'the plugin "squatter" (convaid-hostile 1) does not end and is left behind' in log
+    assert 'the plugin "deaf" (convaid-hostile 1) does not end and is left behind' in log

@@ -11,8 +11,8 @@ import trio
 import trio.testing
 
 from convaid import ToolContext, events, tool
-from convaid.errors import ConfigurationError
-from convaid.journal import find_journal_path, open_journal
+from convaid.errors import ConfigurationError, JournalError
+from convaid.journal import Journal, LateResult, find_journal_path, open_journal
 from convaid.protocol.to_agent import ContextualUpdate
 from convaid.simulator.record import ConversationRecord
 
@@ -51,7 +51,7 @@ async def test_a_deferred_result_reaches_the_agent_in_the_same_conversation() ->
         assert record.calls[0].result == "I am looking."
         go.set()
         text = await wait_for_update(record)
-        assert text == 'The tool "look_up", which was called earlier with {"place": "Rome"}, has ended: sunny'
+        assert text == 'The tool "look_up", which was called earlier with {"place":"Rome"}, has ended: sunny'
         assert record.calls[0].is_error is False
 
 
@@ -146,3 +146,16 @@ async def test_an_interruption_cancels_the_tools_that_are_not_to_go_on() -> None
         assert "because the user interrupted" in (record.calls[0].result or "")
         assert record.problem is None
         assert await trio.to_thread.run_sync(cancelled.wait, LIMIT)
+
+
+async def test_a_journal_that_cannot_be_read_costs_only_what_it_would_have_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> list[LateResult]:
+        raise JournalError("the journal cannot be used (disk I/O error)")
+
+    monkeypatch.setattr(Journal, "list_late", fail)
+    async with hold("steps = [{end = {}}]") as held:
+        await held.over.wait()
+        assert held.of_kind(events.Connected)
+    assert "what earlier tools came to is not told: the journal cannot be used (disk I/O error)" in caplog.text

@@ -8,10 +8,13 @@ from typing import Any, get_args
 
 import pytest
 
+from convaid.config import parse_configuration
 from convaid.matching.findings import Kind
+from convaid.matching.matching import find_findings
+from convaid.matching.view import PlatformAgent, PlatformView
 from convaid.rest import PlatformTool
 
-from .workspace import AGENT, Bench, edit_parameter, open_bench
+from .workspace import AGENT, TOOLS, Bench, edit_parameter, make_plugins, open_bench
 
 Drift = Callable[[Bench], Awaitable[None]]
 
@@ -155,6 +158,7 @@ FINDINGS: list[tuple[str, Drift, Kind, str, str, str]] = [
     ("a webhook instead", make_webhook, "missing_on_platform", "blink", "", "is a webhook tool"),
     ("a stranger's", attach_stranger, "missing_here", "set_lamp", "", 'there is "set_lamps"'),
     ("case", tool("blink", name="Blink"), "name_case", "blink", "", '"Blink"'),
+    ("renamed", tool("blink", name="flash"), "missing_on_platform", "blink", "", 'is called "flash" on the platform'),
     ("case of a parameter", rename_parameter("mood", "Mood"), "name_case", "set_lamps", "mood", '"Mood"'),
     ("twice", attach_twin, "duplicate_name", "blink", "", "2 tools"),
     ("detached", detach, "not_attached", "blink", "", "does not have"),
@@ -323,6 +327,33 @@ async def test_the_remedy_says_whose_tool_it_is(tmp_path: Path) -> None:
         (other,) = await bench.match()
     assert own.remedy.startswith("`convaid tools push`")
     assert other.remedy.startswith("`convaid tools push --adopt blink`")
+
+
+async def test_the_remedy_for_what_is_called_otherwise_is_a_push_where_it_is_ours(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        await bench.edit_tool("blink", name="Blink")
+        (own,) = await bench.match()
+        bench.record.tools.clear()
+        (other,) = await bench.match()
+    assert own.remedy.startswith("`convaid tools push`")
+    assert other.remedy.startswith("rename one of the two")
+
+
+async def test_the_remedy_for_what_is_no_longer_offered_is_to_prune_it(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        bench.plugins = make_plugins(*TOOLS[1:])
+        (finding,) = await bench.match()
+    assert (finding.kind, finding.tool) == ("missing_here", "set_lamps")
+    assert finding.remedy.endswith("`convaid tools push --prune`")
+
+
+def test_tools_that_were_not_found_do_not_fill_the_screen() -> None:
+    ids = [f"tool_{number:03}" for number in range(200)]
+    body = {"conversation_config": {"agent": {"prompt": {"tool_ids": ids}}}}
+    conversations = parse_configuration('[conversations.main]\nagent_id = "agent_demo"\n', "test").conversations
+    view = PlatformView("platform", (), (PlatformAgent(AGENT, "", body),))
+    (unseen,) = [finding for finding in find_findings({}, conversations, view) if finding.kind == "tool_unseen"]
+    assert unseen.message.endswith("tool_003, tool_004 and 195 more")
 
 
 def test_every_kind_is_in_a_test() -> None:

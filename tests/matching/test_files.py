@@ -91,6 +91,9 @@ async def test_tools_that_a_folder_lacks_are_named(tmp_path: Path) -> None:
         ({"tools.json": '{"tools": {}}'}, "tools: is not a list"),
         ({"tools.json": '{"tools": [{"type": "client"}]}'}, r"tools\[0\]: does not name a file"),
         ({"tools.json": '{"tools": [{"config": "../x.json"}]}'}, r"tools\[0\]: does not name a file"),
+        ({"tools.json": '{"tools": [{"config": "a\\u0000b"}]}'}, r"tools\[0\]: does not name a file"),
+        ({"tools.json": "[" * 500 + "]" * 500}, "is nested too deeply"),
+        ({"tools.json": '\ufeff{"tools": []}'}, "byte order mark"),
         ({"tools.json": '{"tools": [{"config": "a.json"}]}'}, "a.json: cannot be read"),
         ({"tools.json": '{"tools": [{"config": "a.json"}]}', "a.json": "{}"}, "is not a tool's configuration"),
         ({"tools.json": '{"tools": []}', "agents.json": "3"}, "agents.json: is not a JSON object"),
@@ -145,6 +148,20 @@ def test_an_export_leaves_alone_what_others_have_written(tmp_path: Path) -> None
     assert json.loads((tmp_path / "tool_configs" / "set_lamps.json").read_text()) == {"a": "stray"}
 
 
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere/snapshot\.json'$"):
+        write_snapshot(tmp_path / "nowhere" / "snapshot.json", PlatformView("platform", (), ()))
+
+
+async def test_an_export_gives_nothing_to_an_agent(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        await bench.edit_agent(conversation_config={"agent": {"prompt": {"tool_ids": []}}})
+        await pull(bench, tmp_path)
+    findings = match(load_folder(tmp_path))
+    assert {finding.kind for finding in findings} == {"not_attached"}
+    assert "export" not in findings[0].remedy
+
+
 def test_an_export_refuses_a_folder_with_a_tool_twice(tmp_path: Path) -> None:
     for number in (1, 2):
         write_json(tmp_path / f"{number}.json", {"type": "client", "name": "blink"})
@@ -165,11 +182,12 @@ async def test_a_snapshot_is_matched_as_the_platform_is_and_holds_no_secrets(tmp
                 }
             }
         )
-        await bench.edit_tool("blink", response_timeout_secs=7)
+        constant = {"type": "object", "properties": {"pin": {"type": "string", "constant_value": "sk_2"}}}
+        await bench.edit_tool("blink", response_timeout_secs=7, parameters=constant)
         live = await bench.look()
         write_snapshot(path, live)
     text = path.read_text()
-    assert not [word for word in ("Ada", "sk_1", "secret plan") if word in text]
+    assert not [word for word in ("Ada", "sk_1", "sk_2", "secret plan") if word in text]
     view = load_snapshot(path)
     assert [finding.describe() for finding in match(view)] == [finding.describe() for finding in match(live)]
     assert find_response_timeouts(view, AGENT) == {"set_lamps": 20, "find_lamps": 35, "blink": 7}

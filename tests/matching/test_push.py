@@ -12,7 +12,7 @@ import pytest
 from convaid import tool
 from convaid.errors import ConfigurationError, LinkError
 from convaid.matching.push import PushFailed, push_plan
-from convaid.matching.record import RecordedTool, load_record
+from convaid.matching.record import RecordedTool, load_record, open_record
 from convaid.rest import PlatformTool, Workspace
 
 from .workspace import AGENT, blink, edit_parameter, make_plugins, open_bench, set_lamps
@@ -30,7 +30,7 @@ async def test_a_fresh_push_creates_attaches_and_completes_the_events(tmp_path: 
     (agent,) = view.agents
     assert [tool.name for tool in view.list_attached(agent)] == ["blink", "find_lamps", "set_lamps"]
     assert {"client_tool_call", "ping", "audio"} <= {*agent.client_events}
-    assert load_record(bench.record.path, bench.simulator.base_url).ids == agent.all_tool_ids
+    assert {*load_record(bench.record.path, bench.simulator.base_url).ids.values()} == agent.all_tool_ids
 
 
 async def test_a_plan_shows_a_diff_and_changes_nothing(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ async def test_what_was_done_before_a_failure_is_recorded_and_not_done_again(
         monkeypatch.undo()
         assert len(told) == 2
         record = load_record(bench.record.path, bench.simulator.base_url)
-        assert {*record.tools} == {"set_lamps", "find_lamps"}
+        assert {*record.ids} == {"set_lamps", "find_lamps"}
         bench.record = record
         told = await bench.push()
         assert [line.split(":")[0] for line in told] == ["blink", f"agent {AGENT}"]
@@ -195,9 +195,57 @@ async def test_what_the_platform_drops_is_reported(tmp_path: Path, monkeypatch: 
 async def test_nothing_is_created_that_could_not_be_remembered(tmp_path: Path) -> None:
     async with open_bench(tmp_path, is_pushed=False) as bench:
         bench.record.path = tmp_path / "nowhere" / "config.tools.json"
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(ConfigurationError, match=r"config\.tools\.json: cannot be written: No such file"):
             await push_plan(await bench.plan(), bench.workspace, bench.record, lambda line: None)
         assert await bench.workspace.list_tools() == []
+
+
+@pytest.mark.parametrize("fault", [LinkError("the answer is lost"), KeyboardInterrupt()])
+async def test_a_tool_whose_creation_nobody_heard_of_is_ours_all_the_same(
+    fault: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = Workspace.create_tool
+
+    async def lose(self: Workspace, config: Any) -> PlatformTool:
+        await create(self, config)
+        raise fault
+
+    async with open_bench(tmp_path, is_pushed=False) as bench:
+        bench.plugins = make_plugins(blink)
+        monkeypatch.setattr(Workspace, "create_tool", lose)
+        with pytest.raises((PushFailed, KeyboardInterrupt)):
+            await push_plan(await bench.plan(), bench.workspace, bench.record, lambda line: None)
+        monkeypatch.undo()
+        bench.record = load_record(bench.record.path, bench.simulator.base_url)
+        assert bench.record.ids == {}
+        await bench.push()
+        await bench.edit_tool("blink", description="Changed")
+        plan = await bench.plan()
+    assert (plan.refusals, [step.name for step in plan.tools]) == ((), ["blink"])
+
+
+async def test_a_record_that_cannot_be_written_on_the_way_stops_the_push(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = Workspace.create_tool
+
+    async def fill(self: Workspace, config: Any) -> PlatformTool:
+        bench.record.path = tmp_path / "nowhere" / "config.tools.json"
+        return await create(self, config)
+
+    async with open_bench(tmp_path, is_pushed=False) as bench:
+        monkeypatch.setattr(Workspace, "create_tool", fill)
+        with pytest.raises(PushFailed, match=r"stopped at the tool set_lamps: .* cannot be written"):
+            await push_plan(await bench.plan(), bench.workspace, bench.record, lambda line: None)
+
+
+def test_one_push_keeps_another_out(tmp_path: Path) -> None:
+    configuration = tmp_path / "config.toml"
+    configuration.touch()
+    with open_record(configuration, "w"), pytest.raises(ConfigurationError, match=r"another .* is under way"):
+        open_record(configuration, "w").__enter__()
+    with open_record(configuration, "w") as record:
+        assert record.path == tmp_path / "config.tools.json"
 
 
 def test_a_record_keeps_what_it_knows_of_other_workspaces(tmp_path: Path) -> None:
@@ -208,10 +256,23 @@ def test_a_record_keeps_what_it_knows_of_other_workspaces(tmp_path: Path) -> Non
     two = load_record(path, "https://two")
     assert two.tools == {}
     two.save()
-    assert load_record(path, "https://one").ids == {"tool_1"}
+    assert load_record(path, "https://one").ids == {"a": "tool_1"}
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"version": 2}', '{"version": 1, "workspaces": {"w": {"a": 1}}}'])
+TWICE = {name: {"id": "tool_1", "origin": "created"} for name in ("a", "b")}  # --prune would delete what is in use
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"version": 2}',
+        '{"version": 1, "workspaces": {"w": {"a": 1}}}',
+        json.dumps({"version": 1, "workspaces": {"w": TWICE}}),
+    ],
+)
 def test_a_record_that_is_none_is_an_error_of_its_file(text: str, tmp_path: Path) -> None:
     path = tmp_path / "config.tools.json"
     path.write_text(text)

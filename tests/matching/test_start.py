@@ -67,8 +67,12 @@ async def test_without_a_key_nobody_is_asked(tmp_path: Path) -> None:
 async def test_a_simulator_that_remembers_is_asked_without_a_key(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         configuration = make_configuration(bench)
-        platform = attrs.evolve(configuration.platform, simulator_file=tmp_path / "simulator.json")
-        match = await match_at_start(attrs.evolve(configuration, platform=platform), PLUGINS, None)
+        file = tmp_path / "simulator.json"
+        platform = attrs.evolve(configuration.platform, simulator_file=file)
+        configuration = attrs.evolve(configuration, platform=platform)
+        assert await match_at_start(configuration, PLUGINS, None) == observing.Match()  # nothing was pushed yet
+        file.touch()
+        match = await match_at_start(configuration, PLUGINS, None)
     assert match.response_timeouts == TIMEOUTS
 
 

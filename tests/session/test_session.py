@@ -130,6 +130,54 @@ async def test_a_tool_that_takes_its_time_holds_nothing_up(autojump_clock: trio.
         assert await held.platform.hear() == ClientToolResult("call_1", "slow done", False)
 
 
+async def test_a_ping_behind_many_calls_does_not_wait_until_they_have_begun(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with talk() as held:
+        await held.platform.begin()
+        for number in range(50):
+            held.platform.say(ClientToolCall("clock", f"call_{number}", {}, 1))
+        held.platform.say(Ping(1))
+        heard = [await held.platform.hear() for _ in range(51)]
+        assert heard.index(Pong(1)) <= 2
+        heard.remove(Pong(1))
+        assert heard == [ClientToolResult(f"call_{number}", "clock done", False) for number in range(50)]
+
+
+async def test_calls_begin_although_messages_never_cease(autojump_clock: trio.testing.MockClock) -> None:
+    async with talk() as held:
+        await held.platform.begin()
+        for number in range(5):
+            held.platform.say(ClientToolCall("clock", f"call_{number}", {}, 1))
+        answered_at = []
+        while len(answered_at) < 5:
+            held.platform.say(Ping(1))
+            if isinstance(await held.platform.hear(), ClientToolResult):
+                answered_at.append(trio.current_time())
+            await trio.sleep(0.0005)
+        assert answered_at[-1] - answered_at[0] < 0.2
+
+
+async def test_stopping_answers_for_calls_that_have_not_begun(autojump_clock: trio.testing.MockClock) -> None:
+    async def sleep(call: ClientToolCall) -> events.ToolAnswer:
+        await trio.sleep(100)
+        return await answer_ok(call)
+
+    async with talk(sleep, last_words=0.0) as held:
+        await held.platform.begin()
+        for number in range(20):
+            held.platform.say(ClientToolCall("slow", f"call_{number}", {}, 1))
+        held.platform.say(Ping(1))
+        assert await held.platform.hear() == Pong(1)  # all have been read
+        assert len(held.of_kind(events.ToolCallStarted)) < 5
+        held.stop.set()
+        answers = [await held.platform.hear() for _ in range(20)]
+        assert {answer.tool_call_id for answer in answers if isinstance(answer, ClientToolResult)} == {
+            f"call_{number}" for number in range(20)
+        }
+        await held.over.wait()
+
+
 @pytest.mark.parametrize(
     "frame",
     [

@@ -9,8 +9,9 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convaid.protocol.bodies import is_deeper
 from convaid.simulator.workspace.agent_shapes import check_agent, merge
-from convaid.simulator.workspace.checks import DEEPEST, Check, Faults, is_deeper
+from convaid.simulator.workspace.checks import DEEPEST, Check, Faults
 from convaid.simulator.workspace.tool_shapes import check_tool_request
 
 LEAVES = st.one_of(

@@ -17,7 +17,7 @@ async def test_what_the_command_line_pulls_fits_after_a_push(tmp_path: Path) -> 
         await shell.run("tools", "pull", "--yes")
         await shell.run("agents", "pull", "--yes")
         view = load_folder(tmp_path)
-        assert {tool.id for tool in view.tools} == bench.record.ids
+        assert {tool.id for tool in view.tools} == {*bench.record.ids.values()}
         assert find_findings(bench.offered, bench.configuration.conversations, view) == []
 
 

@@ -132,6 +132,8 @@ FAULTS = [
         (404, "Not found", ["Not found", "try again"]),
         (422, FAULTS, ["tool_config.client.name: Field required; ", "parameters.properties.a: Extra"]),
         (422, [3], ["[3]"]),
+        (307, "", ["is base_url in [platform] right?"]),
+        (400, "x" * (module.DETAIL_LENGTH - 5) + KEY, ["x***"]),
         (400, f"no {KEY} \x1b[2J", ["no *** \\x1b[2J"]),
     ],
 )
@@ -141,7 +143,19 @@ async def test_a_refusal_says_what_can_be_done(status: int, detail: Any, words: 
             await workspace.update_tool(PlatformTool("tool_1", {"name": "a"}))
     assert caught.value.status == status
     assert all(word in str(caught.value) for word in words), str(caught.value)
-    assert KEY not in str(caught.value)
+    assert KEY[:4] not in str(caught.value)
+
+
+async def test_a_refusal_without_words_is_its_status() -> None:
+    async with open_fake((400, b"")) as workspace:
+        with pytest.raises(LinkRefused, match=r"^HTTP 400: cannot create a tool on 127\.0\.0\.1$"):
+            await workspace.create_tool({"name": "a"})
+
+
+async def test_an_agent_that_cannot_be_changed_is_there() -> None:
+    async with open_fake((404, b'{"detail": "Document with id tool_1 not found."}')) as workspace:
+        with pytest.raises(LinkRefused, match="tool_1 not found; a tool that the agent has may be gone"):
+            await workspace.update_agent("agent_1", {})
 
 
 async def test_an_agent_that_is_not_there_is_looked_for_in_the_configuration() -> None:
@@ -162,6 +176,7 @@ async def test_an_agent_that_is_not_there_is_looked_for_in_the_configuration() -
         (b'{"tools": [{"id": "a", "tool_config": {"name": 3}}]}', "no id, no tool_config or no name"),
         (b'{"tools": [], "a": "' + b"x" * module.BODY_LIMIT + b'"}', "longer than 4 MiB"),
         (b"[" * 100_000, "not a JSON object"),
+        (b'{"a":' * 500 + b"1" + b"}" * 500, "not a JSON object"),
     ],
 )
 async def test_an_answer_that_makes_no_sense_is_an_error(body: bytes, fault: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import orjson
 from attrs import frozen
 
+from convaid.protocol.bodies import is_deeper
 from convaid.simulator.answers import Answer, Request
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
     "choice",
     "fields",
     "flag",
-    "is_deeper",
     "listing",
     "mapping",
     "nullable",
@@ -233,16 +233,3 @@ def read_body(request: Request, check: Check) -> Any | Answer:
         body = None  # as a FastAPI service has it: what does not say that it is JSON is not taken apart
     complete = check(body, ("body",), faults)
     return refuse_faults(faults) if faults else complete
-
-
-def is_deeper(value: Any, levels: int) -> bool:
-    """Has a JSON value more than so many levels? Not by recursion, as a peer decides how deep it is."""
-    level = [value]
-    for _ in range(levels):
-        level = [
-            inner
-            for item in level
-            if isinstance(item, dict | list)
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
-    return bool(level)

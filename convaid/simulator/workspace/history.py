@@ -7,13 +7,13 @@ from typing import Any
 
 import orjson
 
+from convaid.protocol.bodies import is_deeper
 from convaid.simulator.answers import Answer, Request, Route, refuse
 from convaid.simulator.record import CallRecord, ConversationRecord
 from convaid.simulator.workspace.checks import (
     DEEPEST,
     choice,
     fields,
-    is_deeper,
     nullable,
     optional,
     read_body,

@@ -14,8 +14,9 @@ import orjson
 from attrs import frozen
 
 from convaid.errors import ConfigurationError, Problem
+from convaid.protocol.bodies import is_deeper
 from convaid.simulator.workspace.agent_shapes import check_agent
-from convaid.simulator.workspace.checks import DEEPEST, Faults, Place, fields, is_deeper, mapping, number, required
+from convaid.simulator.workspace.checks import DEEPEST, Faults, Place, fields, mapping, number, required
 from convaid.simulator.workspace.stored import Content, StoredAgent, StoredTool
 from convaid.simulator.workspace.tool_shapes import check_tool_request
 

@@ -29,6 +29,7 @@ __all__ = ["Connection"]
 log = logging.getLogger("convaid.plugin.mcp")
 
 STABLE_AFTER = 30.0  # seconds: a connection that has lasted so long was a good one, the next is tried soon
+LISTING_PAUSE = 0.2  # seconds from the news that the tools have changed until they are asked for
 ANSWER_MARGIN = 0.5  # seconds before a call's deadline at which it is answered that there is no connection
 
 
@@ -99,7 +100,7 @@ class Connection:
                     "done part of its work: do not call it again at once."
                 ) from None
             raise ToolError(f'The server "{self.name}" refuses the call: {error}') from None
-        except (ValidationError, RuntimeError) as error:  # the latter: the result breaks the tool's own schema
+        except (ValidationError, RuntimeError) as error:  # the latter: it asks, and asks again, instead of answering
             log.error('the MCP server "%s" answers what it should not: %s', self.name, error)
             raise ToolError(
                 f'The tool has run, but what the server "{self.name}" answers cannot be read. Do not call it again for '
@@ -153,6 +154,7 @@ class Connection:
 
     async def _follow_changes(self, link: Link, changes: trio.MemoryReceiveChannel[None]) -> None:
         async for _ in changes:
+            await trio.sleep(LISTING_PAUSE)  # several may come at once, or without end
             try:
                 self._take_listing(await link.list_tools())
             except mcp.MCPError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +22,19 @@ __all__ = ["declare_tools"]
 log = logging.getLogger("convaid.plugin.mcp")
 
 NAME_LENGTH = 64  # characters, the most that the platform takes
+LONGEST_DESCRIPTION = 20_000  # characters: a model reads it at each turn
+LONGEST_REASON = 500  # characters: schemas and names of others can stand in it
 
 
 def declare_tools(servers: Mapping[str, ServerSettings], offered: Mapping[str, Mapping[str, ListedTool]]) -> list[Tool]:
     """Return a tool for each that servers list, in order. One that cannot be is left out, and the log says why."""
     listed = [(server, tool) for server, tools in offered.items() for tool in tools.values()]
     names = [_make_name(servers[server], server, tool.name) for server, tool in listed]
+    counts = Counter(names)
     tools = []
     for name, (server, tool) in zip(names, listed, strict=True):
         reason = ""
-        if names.count(name) > 1:
+        if counts[name] > 1:
             twins = [
                 f"{tool.name} of {server}" for each, (server, tool) in zip(names, listed, strict=True) if each == name
             ]
@@ -43,7 +47,9 @@ def declare_tools(servers: Mapping[str, ServerSettings], offered: Mapping[str, M
             except RecursionError:
                 reason = "its parameters are nested too deeply"
         if reason:
-            log.warning('the tool "%s" of the MCP server "%s" is left out: %s', tool.name, server, reason)
+            log.warning(
+                'the tool "%s" of the MCP server "%s" is left out: %s', tool.name, server, reason[:LONGEST_REASON]
+            )
     return tools
 
 
@@ -53,7 +59,8 @@ def _make_name(settings: ServerSettings, server: str, tool: str) -> str:
 
 
 def _declare(name: str, server: str, settings: ServerSettings, tool: ListedTool) -> Tool:
-    _check_schema(tool.schema)
+    if len(tool.description) > LONGEST_DESCRIPTION:
+        raise Unfoldable(f"its description has {len(tool.description)} characters, more than {LONGEST_DESCRIPTION}")
     folded = fold_parameters(tool.schema)
     return declare_tool(
         _make_function(server, tool.name, folded),
@@ -70,14 +77,3 @@ def _make_function(server: str, tool: str, folded: Folded) -> Callable[[dict[str
         return await connection.call(tool, folded.restore(arguments), context.deadline)
 
     return call
-
-
-def _check_schema(schema: dict[str, Any]) -> None:
-    """Raise Unfoldable for what is no JSON Schema at all: then nothing can be relied upon in it."""
-    from jsonschema import Draft202012Validator, SchemaError  # type: ignore[import-untyped]  # the SDK brings it
-    from jsonschema.validators import validator_for  # type: ignore[import-untyped]
-
-    try:
-        validator_for(schema, default=Draft202012Validator).check_schema(schema)
-    except SchemaError as error:
-        raise Unfoldable(f"it has an invalid JSON Schema: {error.message}") from None

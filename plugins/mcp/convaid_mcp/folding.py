@@ -27,7 +27,14 @@ Above = tuple[str, ...]
 
 LITERALS = ("string", "integer", "number", "boolean")
 TOLD = ("description", "title", "default", "examples")  # what is said of a value, and not asked of it
-MOST_SCHEMAS = 5000  # in one tool: references to references can come to billions
+NAMED = ("properties", "patternProperties", "dependentSchemas", "dependencies")  # schemas by names of any kind
+PARTS = (
+    *("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains", "additionalProperties"),
+    *("unevaluatedProperties", "propertyNames", "anyOf", "oneOf", "not", "if", "then", "else"),
+)
+"""Under which keys there are schemas, or lists of them."""
+LONGEST_WHOLE = 500_000  # characters of all that its references stand for, each time: they can come to billions
+LONGEST_SCHEMA = 100_000  # characters of one as JSON; no tool needs it, and what we do with a longer one takes long
 SCHEMA_LENGTH = 2000  # characters of a schema that stands in a description: a model has to read it
 
 
@@ -48,6 +55,9 @@ class Folded:
 
 def fold_parameters(schema: object) -> Folded:
     """Return the object node for a tool's parameters. Raises Unfoldable."""
+    if (length := len(json.dumps(schema))) > LONGEST_SCHEMA:
+        raise Unfoldable(f"its JSON Schema has {length} characters, more than {LONGEST_SCHEMA}")
+    _check_schema(schema, schema)
     folding = _Folding(schema if isinstance(schema, Mapping) else {})
     root, above = folding.resolve(schema, "parameters", ())
     if root.get("type", "object") != "object":
@@ -61,13 +71,12 @@ def fold_parameters(schema: object) -> Folded:
 class _Folding:
     root: Schema
     """What references are looked up in."""
-    _size: int = field(default=0, init=False)
+    _lengths: dict[str, int] = field(factory=dict, init=False)
+    """Of what each reference stands for, which has been seen to be a schema."""
+    _whole: int = field(default=0, init=False)
 
     def resolve(self, schema: object, place: str, above: Above) -> tuple[dict[str, Any], Above]:
         """Return a schema with its references and its ``allOf`` put in."""
-        self._size += 1
-        if self._size > MOST_SCHEMAS:
-            raise Unfoldable("its parameters come to too much, with all references put in")
         if schema is True:
             return {}, above
         if not isinstance(schema, Mapping):
@@ -96,6 +105,12 @@ class _Folding:
                 target = target[int(key)] if isinstance(target, list) else target[key]
             except (KeyError, IndexError, TypeError, ValueError):
                 raise Unfoldable(f'"{place}" is described by {reference}, which is not there') from None
+        if reference not in self._lengths:
+            _check_schema(target, self.root)
+            self._lengths[reference] = len(json.dumps(target))
+        self._whole += self._lengths[reference]
+        if self._whole > LONGEST_WHOLE:
+            raise Unfoldable("its parameters come to too much, with all references put in")
         return target
 
     def fold(self, schema: object, place: str, above: Above, name: str) -> Folded:
@@ -179,13 +194,39 @@ class _Folding:
         if isinstance(schema, Mapping):
             resolved, above = self.resolve(schema, place, above)
             return {
-                key: self._inline(value, place, above)
+                key: self._inline_part(key, value, place, above)
                 for key, value in resolved.items()
                 if key not in ("$defs", "definitions", "$schema")
             }
         if isinstance(schema, list):
             return [self._inline(each, place, above) for each in schema]
         return schema
+
+    def _inline_part(self, key: str, value: Any, place: str, above: Above) -> Any:
+        if key in NAMED and isinstance(value, Mapping):
+            return {name: self._inline(each, place, above) for name, each in value.items()}
+        return self._inline(value, place, above) if key in PARTS else value
+
+
+def _check_schema(schema: object, root: object) -> None:
+    """Raise Unfoldable for what is no JSON Schema at all: then nothing can be relied upon in it.
+
+    Patterns are not looked at: nothing here is matched against them.
+    """
+    from jsonschema import Draft202012Validator, SchemaError  # type: ignore[import-untyped]  # the SDK brings it
+    from jsonschema.validators import Draft3Validator, validator_for  # type: ignore[import-untyped]
+
+    dialect = root.get("$schema", "") if isinstance(root, Mapping) else ""
+    try:
+        validator = validator_for({"$schema": dialect}, default=Draft202012Validator)
+    except (TypeError, ValueError, AttributeError):  # not even a text, or not a URL
+        raise Unfoldable(f"its JSON Schema is of no known kind ({shorten(str(dialect))})") from None
+    if validator is Draft3Validator:
+        raise Unfoldable("its JSON Schema is of a kind that is too old (draft 3)")
+    try:
+        validator.check_schema(schema, format_checker=None)
+    except SchemaError as error:
+        raise Unfoldable(f"it has an invalid JSON Schema: {error.message}") from None
 
 
 def _keep(value: Any) -> Any:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 import convaid
 from convaid_mcp.listings import ListedTool
-from convaid_mcp.programs import Program
+from convaid_mcp.programs import LONGEST_MESSAGE, Program
 from convaid_mcp.references import resolve_references
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ for noisy in ("httpx2", "httpcore2", "mcp"):  # each request at the level of inf
     logging.getLogger(noisy).setLevel(logging.WARNING)
 
 HTTP_LIMIT = 30.0  # seconds to connect and to send; an answer may take as long as the call
-LONGEST_EVENT = 16 * 2**20  # bytes of one message of an HTTP server's
 PAGE_LIMIT = 100  # of a listing: more is a server that goes round in circles
+TOOL_LIMIT = 2000  # of one server: to look at each takes a millisecond
 HINTS = {401: ": look at its headers", 403: ": look at its headers", 404: ": look at its url"}
 LISTEN_PAUSE = 1.0  # seconds before a server is asked again to tell of changes
 TRUSTED_FOR = 10.0  # seconds after a sign of life that a call goes to an HTTP server without another look
@@ -58,7 +58,7 @@ class Link:
     """When the server has shown that it knows us, on trio's clock."""
 
     async def list_tools(self) -> list[ListedTool]:
-        """Ask for all tools. Raises MCPError."""
+        """Ask for all tools. Raises MCPError, and Unreachable where there is no end of them."""
         listed: list[ListedTool] = []
         cursor = None
         for _ in range(PAGE_LIMIT):
@@ -66,6 +66,8 @@ class Link:
             listed += [
                 ListedTool(tool.name, tool.description or tool.title or "", tool.input_schema) for tool in page.tools
             ]
+            if len(listed) > TOOL_LIMIT:
+                raise Unreachable(f"it lists more than {TOOL_LIMIT} tools")
             if not (cursor := page.next_cursor):
                 break
         return listed
@@ -129,6 +131,9 @@ async def open_link(
                     else await stack.enter_async_context(_open_http(server, statuses))
                 )
                 client = await stack.enter_async_context(_make_client(transport, changed))
+                # By the SDK results are held against the tool's own schema. A server's pattern can take for ever there,
+                # and keeps the interpreter's lock from everybody; and agents make do with what it says.
+                client.session.validate_tool_result = _take_any_result  # type: ignore[method-assign]
                 link = Link(client, program.ended if program else trio.Event(), is_remote=program is None)
                 tools = await link.list_tools()
                 limit.deadline = math.inf
@@ -138,6 +143,10 @@ async def open_link(
             raise Unreachable((program.describe_end() if program else "") or _describe(error, statuses)) from error
     if limit.cancelled_caught:
         raise Unreachable(f"it did not answer within {server.start_limit:g} s")
+
+
+async def _take_any_result(name: str, result: object) -> None:
+    return
 
 
 def _make_client(transport: Any, changed: Callable[[], None]) -> mcp.Client:
@@ -154,14 +163,45 @@ def _make_client(transport: Any, changed: Callable[[], None]) -> mcp.Client:
 async def _open_http(server: ServerSettings, statuses: deque[int]) -> AsyncIterator[AbstractAsyncContextManager[Any]]:
     """Yield the transport for a URL. ``statuses`` gets the last answer's status: the SDK's errors do not tell it."""
 
-    async def note_status(response: httpx2.Response) -> None:
+    async def look_at(response: httpx2.Response) -> None:
         statuses.append(response.status_code)
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise httpx2.DecodingError("it answers in a compressed form, for which it was not asked")
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            response.stream = Bounded(response.stream)
 
-    headers = {name: resolve_references(value) for name, value in server.headers.items()}
+    # A small answer in a compressed form could be a large one.
+    headers = {"Accept-Encoding": "identity"}
+    headers |= {name: resolve_references(value) for name, value in server.headers.items()}
     timeout = httpx2.Timeout(HTTP_LIMIT, read=None)
-    async with httpx2.AsyncClient(headers=headers, timeout=timeout, event_hooks={"response": [note_status]}) as http:
+    hooks = {"response": [look_at]}
+    # What may be secret on its way to this machine must not take the way of a proxy.
+    is_plain = server.url.startswith("http:")
+    async with httpx2.AsyncClient(headers=headers, timeout=timeout, event_hooks=hooks, trust_env=not is_plain) as http:
         url = resolve_references(server.url)
-        yield streamable_http_client(url, http_client=http, max_sse_event_size=LONGEST_EVENT)
+        yield streamable_http_client(url, http_client=http, max_sse_event_size=LONGEST_MESSAGE)
+
+
+class Bounded(httpx2.AsyncByteStream):
+    """A body that is one message, and ends with an error where it is too long for one. The SDK reads it whole."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.left = LONGEST_MESSAGE
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self.parts = aiter(self.stream)
+        return self
+
+    async def __anext__(self) -> bytes:
+        part: bytes = await anext(self.parts)
+        self.left -= len(part)
+        if self.left < 0:
+            raise httpx2.ReadError(f"it sent a message of more than {LONGEST_MESSAGE} bytes")
+        return part
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
 
 
 def _describe(error: BaseException, statuses: deque[int]) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from outcome import Outcome, capture
@@ -19,6 +22,7 @@ __all__ = ["find_tools"]
 
 log = logging.getLogger("convaid.plugin.mcp")
 
+STOP_LIMIT = 3.0  # seconds for programs to be ended when we are interrupted
 Answer = list[ListedTool] | str
 """What a server has, or why it does not say so."""
 
@@ -29,15 +33,23 @@ def find_tools(servers: Mapping[str, ServerSettings]) -> dict[str, dict[str, Lis
     One that does not answer keeps the tools that it had when it last did; the log says so. Blocks; may be called where
     an event loop runs, and where none does.
     """
-    results: list[Outcome[dict[str, Answer]]] = []
-    asking = threading.Thread(target=lambda: results.append(capture(_ask_all, servers)), name="MCP", daemon=True)
-    asking.start()
-    asking.join()
-    answers = results[0].unwrap()
+    results: SimpleQueue[Outcome[dict[str, Answer]]] = SimpleQueue()
+    stops: list[Callable[[], None]] = []
+    threading.Thread(target=lambda: results.put(capture(_ask_all, servers, stops)), name="MCP", daemon=True).start()
+    try:
+        result = results.get()
+    except KeyboardInterrupt:  # the programs have groups of their own, which Ctrl+C does not reach
+        for stop in stops:
+            stop()
+        with suppress(Empty):
+            results.get(timeout=STOP_LIMIT)
+        raise
+    answers = result.unwrap()
     return {name: _choose(name, server, _settle(name, server, answers[name])) for name, server in servers.items()}
 
 
-def _ask_all(servers: Mapping[str, ServerSettings]) -> dict[str, Answer]:
+def _ask_all(servers: Mapping[str, ServerSettings], stops: list[Callable[[], None]]) -> dict[str, Answer]:
+    """``stops`` gets what ends the asking early, from another thread."""
     import trio
 
     from convaid_mcp.links import Unreachable, open_link
@@ -53,6 +65,7 @@ def _ask_all(servers: Mapping[str, ServerSettings]) -> dict[str, Answer]:
 
     async def ask_all() -> None:
         async with trio.open_nursery() as nursery:
+            stops.append(partial(trio.lowlevel.current_trio_token().run_sync_soon, nursery.cancel_scope.cancel))
             for name, server in servers.items():
                 nursery.start_soon(ask, name, server)
 

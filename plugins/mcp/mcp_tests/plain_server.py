@@ -63,6 +63,9 @@ def call(number: int, name: str, arguments: dict[str, Any]) -> None:
         case "babble":
             send(id=number, result={"content": "what?"})
             return
+        case "match":
+            send(id=number, result={"content": [], "structuredContent": {"text": "a" * 60 + "!"}})
+            return
         case "flood":
             sys.stdout.write("x" * 20_000_000)
             sys.stdout.flush()
@@ -90,7 +93,11 @@ def main() -> None:
                 }
                 send(id=number, result=result)
             case "tools/list":
-                send(id=number, result={"tools": json.loads(TOOLS.read_text())})
+                note(".listings", number)
+                endless = {"nextCursor": "more"} if "endless" in HABITS else {}
+                send(id=number, result={"tools": json.loads(TOOLS.read_text()), **endless})
+                if "restless" in HABITS:
+                    send(method="notifications/tools/list_changed")
             case "tools/call":
                 call(number, parameters["name"], parameters.get("arguments", {}))
             case "notifications/cancelled":

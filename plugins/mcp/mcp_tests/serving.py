@@ -68,6 +68,10 @@ class PlainServer:
     def cancelled(self) -> list[str]:
         return self._read(".cancelled")
 
+    @property
+    def listings(self) -> int:
+        return len(self._read(".listings"))
+
     def _read(self, suffix: str) -> list[str]:
         path = self.path.with_suffix(suffix)
         return path.read_text().splitlines() if path.exists() else []

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from convaid_mcp.folding import Unfoldable, fold_parameters
+from convaid_mcp.folding import NAMED, PARTS, Unfoldable, fold_parameters
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from convaid import ToolError, declare_tool
+from convaid.errors import ToolDefinitionError
+
+KEYS = st.sampled_from(
+    [
+        *(*NAMED, *PARTS, "$ref", "allOf", "$defs", "type", "enum", "const", "required", "title", "description"),
+        *("default", "examples", "format", "pattern", "minimum", "exclusiveMinimum", "maxLength", "uniqueItems"),
+    ]
+)
 
 
 async def nothing(arguments: dict[str, Any], context: Any) -> None: ...
@@ -47,10 +58,6 @@ def fold_one(schema: Any, *, is_required: bool = True, **root: Any) -> tuple[dic
         (
             {"type": "integer", "minimum": 0, "exclusiveMaximum": 10, "multipleOf": 2, "default": 4},
             {"type": "integer", "description": "it (0 or more; less than 10; a multiple of 2; default 4)"},
-        ),
-        (
-            {"type": "integer", "minimum": 1, "exclusiveMinimum": True, "maximum": 5, "exclusiveMaximum": False},
-            {"type": "integer", "description": "it (5 or less; more than 1)"},
         ),
         (
             {"type": "string", "examples": ["a", "b", "c", "d"], "deprecated": True, "x-other": 1},
@@ -100,6 +107,12 @@ def fold_one(schema: Any, *, is_required: bool = True, **root: Any) -> tuple[dic
 )
 def test_folds(schema: Any, node: dict[str, Any]) -> None:
     assert fold_one(schema)[0] == node
+
+
+def test_folds_an_old_draft() -> None:
+    schema = {"type": "integer", "minimum": 1, "exclusiveMinimum": True, "maximum": 5, "exclusiveMaximum": False}
+    node, _ = fold_one(schema, **{"$schema": "http://json-schema.org/draft-04/schema#"})
+    assert node == {"type": "integer", "description": "it (5 or less; more than 1)"}
 
 
 DEFS = {
@@ -236,6 +249,65 @@ def test_references_cannot_come_to_billions() -> None:
     defs = {f"d{n}": make_twins(f"#/$defs/d{n + 1}") for n in range(30)} | {"d30": {"type": "string"}}
     with pytest.raises(Unfoldable, match="come to too much"):
         fold_parameters({"properties": {"it": {"$ref": "#/$defs/d0"}}, "$defs": defs})
+
+
+def test_references_cannot_come_to_long_texts_many_times() -> None:
+    defs = {"long": {"type": "string", "description": "x" * 50_000}}
+    many = {f"p{number}": {"$ref": "#/$defs/long"} for number in range(100)}
+    with pytest.raises(Unfoldable, match="come to too much"):
+        fold_parameters({"properties": many, "$defs": defs})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *({"enum": 7}, {"type": {}}, {"properties": 3}, {"required": 3, "properties": {"b": {}}}, {"anyOf": 5}),
+        *({"allOf": True}, {"format": []}, {"examples": {}}, {"minimum": "x"}, [], 5, None),
+    ],
+)
+def test_what_is_no_schema_is_seen_wherever_a_reference_leads(odd: Any) -> None:
+    with pytest.raises(Unfoldable, match=r"invalid JSON Schema|has no schema"):
+        fold_parameters({"properties": {"it": {"$ref": "#/x-notes"}}, "x-notes": odd})
+
+
+@pytest.mark.parametrize("kind", [{}, ["x"], 5, "http://[::1", "http://json-schema.org/draft-03/schema#"])
+def test_a_schema_of_a_kind_that_is_not_known(kind: Any) -> None:
+    with pytest.raises(Unfoldable, match=r"of no known kind|too old"):
+        fold_parameters({"$schema": kind, "properties": {"it": {"required": True}}})
+
+
+def test_a_schema_that_is_longer_than_any_is_not_even_looked_at() -> None:
+    with pytest.raises(Unfoldable, match="has 10000057 characters, more than 100000"):
+        fold_parameters({"properties": {"it": {"type": "string", "pattern": "x" * 10_000_000}}})
+
+
+def test_patterns_are_told_and_not_compiled() -> None:
+    node, _ = fold_one({"type": "string", "pattern": "a{99999999999999999999}"})
+    assert node["description"] == "it (text that matches a{99999999999999999999})"
+
+
+def test_keys_may_be_named_as_those_of_schemas() -> None:
+    schema = {"type": "object", "properties": {"allOf": True, "$ref": {"type": "string"}, "enum": {}}}
+    node, _ = fold_one({"anyOf": [schema, {"type": "string"}], "x-allOf": {"allOf": 5, "$ref": 6}})
+    assert '"properties":{"allOf":true,"$ref":{"type":"string"},"enum":{}}' in node["description"]
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from(["", "a", "string", "object", "null", "#", "#/x", "#/y"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
+    max_leaves=15,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(schema=st.dictionaries(KEYS | st.sampled_from(["x", "y"]), JSON, max_size=5), it=JSON)
+def test_whatever_a_server_says_is_folded_or_refused(schema: dict[str, Any], it: Any) -> None:
+    with suppress(Unfoldable, ToolDefinitionError):
+        folded = fold_parameters({**schema, "properties": {"it": it}})
+        declare_tool(nothing, name="tool", description="A tool.", parameters=folded.node)
 
 
 def make_twins(reference: str) -> dict[str, Any]:

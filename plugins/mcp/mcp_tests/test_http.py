@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -87,6 +88,13 @@ async def test_a_server_that_has_forgotten_us_is_not_felt(
     assert "cannot be used: the connection has ended" in caplog.text
 
 
+async def test_plain_http_goes_through_no_proxy(sdk: SdkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with open_connection(make_settings(await sdk.listen())) as connection:
+        assert await call(connection, "sing") == "la"
+
+
 async def test_a_death_during_a_call_is_an_answer(sdk: SdkServer) -> None:
     answers: list[str] = []
     async with open_connection(make_settings(await sdk.listen())) as connection, trio.open_nursery() as nursery:
@@ -144,3 +152,30 @@ async def test_what_is_no_server_is_named(
     assert trouble in caplog.text
     assert b"authorization: bearer token-for-the-server" in requests[0].lower()
     assert "token-for-the-server" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "trouble"),
+    [
+        ("", b" " * 65536, "it sent a message of more than 16777216 bytes"),
+        ("content-encoding: gzip\r\n", b"", "it answers in a compressed form, for which it was not asked"),
+    ],
+)
+async def test_an_answer_without_an_end_is_the_end(
+    headers: str, body: bytes, trouble: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def flood(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{headers}\r\n".encode())
+        with suppress(trio.BrokenResourceError):
+            while body:
+                await stream.send_all(body)
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, flood, [listener])
+        async with open_connection(make_settings(listener.socket.getsockname()[1])):
+            await wait_until(lambda: "cannot be used" in caplog.text)
+        nursery.cancel_scope.cancel()
+    assert trouble in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from convaid.calls import open_tool_calls
 from convaid.config import ToolsConfig
@@ -144,6 +146,23 @@ async def test_a_server_that_is_down_keeps_its_tools(plain: PlainServer, caplog:
     plugins = load(lamps={**table, "command": [*table["command"], "another"]})
     assert (list_names(plugins), find_plugin(plugins).status) == ([], "ready")
     assert "so far it has no tools" in caplog.text
+
+
+async def test_an_interruption_while_servers_are_asked_leaves_none_behind(plain: PlainServer) -> None:
+    code = (
+        "import sys, json, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from convaid.plugins import load_plugins; from importlib.metadata import entry_points;"
+        "load_plugins(json.loads(sys.argv[1]), entry_points=entry_points(group='convaid', name='mcp'))"
+    )
+    tables = {"mcp": {"servers": {"mute": plain.make_table("silent")}}}
+    asking = await trio.lowlevel.open_process(
+        [sys.executable, "-c", code, json.dumps(tables)], stderr=subprocess.DEVNULL
+    )
+    await wait_until(lambda: plain.pids)
+    asking.send_signal(signal.SIGINT)
+    with trio.fail_after(WAIT_LIMIT):
+        assert await asking.wait() == -signal.SIGINT
+    await wait_until(lambda: not any(map(is_alive, plain.pids)))
 
 
 def test_one_server_that_is_down_costs_the_others_nothing(plain: PlainServer) -> None:

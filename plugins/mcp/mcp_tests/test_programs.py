@@ -180,3 +180,29 @@ async def test_what_it_says_on_stderr_is_for_debugging(plain: PlainServer, caplo
             await call(connection, "die")
     assert 'the MCP server "tried" prints: Welcome to this server!' in caplog.text
     assert 'the MCP server "tried" says: cannot go on,' in caplog.text
+
+
+async def test_a_pattern_of_the_servers_holds_nothing_up(plain: PlainServer) -> None:
+    text = {"type": "string", "pattern": "^(a+)+$"}
+    described = {"type": "object", "properties": {"text": text}}
+    plain.write([{"name": "match", "inputSchema": {"type": "object"}, "outputSchema": described}])
+    async with open_connection(plain.make_settings()) as connection:
+        assert json.loads(await call(connection, "match")) == {"text": "a" * 60 + "!"}
+
+
+async def test_a_server_whose_tools_change_without_end_is_not_asked_without_end(plain: PlainServer) -> None:
+    async with open_connection(plain.make_settings("restless")) as connection:
+        await call(connection, "echo")
+        await wait_until(lambda: plain.listings > 2)  # it is asked
+        begun, before = trio.current_time(), plain.listings
+        await wait_until(lambda: plain.listings > before + 2)
+        assert trio.current_time() - begun > 0.3
+
+
+async def test_a_server_with_more_tools_than_any_is_left_alone(
+    plain: PlainServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain.list(*(f"tool_{number}" for number in range(900)))
+    async with open_connection(plain.make_settings("endless")):
+        await wait_until(lambda: "cannot be used: it lists more than 2000 tools" in caplog.text)
+    assert plain.listings == 3

@@ -11,7 +11,8 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any
 
 import httpcore
 import httpx
@@ -19,17 +20,22 @@ import trio
 
 from convaid import ToolError
 
-__all__ = ["Connecting", "is_local", "open_http"]
+__all__ = ["Connecting", "Http", "is_local", "open_http"]
 
 logger = logging.getLogger(__name__)
 
 NAT64 = IPv6Network("64:ff9b::/96")
-MOST_CONNECTIONS = 100
+NEVER_PUBLIC = (
+    IPv4Network("192.0.0.0/24"),  # for protocols; a cloud answers there, and Python's own list has but parts of it
+    IPv4Network("168.63.129.16/32"),  # another cloud's address of the machine that one runs on
+)
+MOST_REQUESTS = 100  # at once
+MOST_KEPT = 10  # connections without a request: the pool looks through all of them at each request, and that often
 KEPT_IDLE = 15.0  # seconds: servers close an idle connection after 5 to 75; one that they just close costs a call
 
 
 @asynccontextmanager
-async def open_http(may_be_local: Callable[[str], bool]) -> AsyncIterator[httpx.AsyncClient]:
+async def open_http(may_be_local: Callable[[str], bool]) -> AsyncIterator[Http]:
     """Open what the tools send their requests with: TLS verified, no redirects, proxies, compression or cookies.
 
     ``may_be_local`` says of a host's name whether it may be in the local network.
@@ -37,7 +43,8 @@ async def open_http(may_be_local: Callable[[str], bool]) -> AsyncIterator[httpx.
     pool = httpcore.AsyncConnectionPool(
         ssl_context=ssl.create_default_context(),  # the system's authorities; $SSL_CERT_FILE names others
         network_backend=Connecting(may_be_local),
-        max_connections=MOST_CONNECTIONS,
+        max_connections=None,  # `Http` sees to that
+        max_keepalive_connections=MOST_KEPT,
         keepalive_expiry=KEPT_IDLE,
     )
     # A small answer in a compressed form could be a large one.
@@ -45,8 +52,19 @@ async def open_http(may_be_local: Callable[[str], bool]) -> AsyncIterator[httpx.
     # What one conversation was given must not come back in another.
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     transport = CheckedTransport(pool)
-    async with httpx.AsyncClient(transport=transport, headers=headers, cookies=no_cookies, trust_env=False) as http:
+    async with Http(transport=transport, headers=headers, cookies=no_cookies, trust_env=False) as http:
         yield http
+
+
+class Http(httpx.AsyncClient):
+    """httpx's own, with a place for each request that may be under way.
+
+    What sends a request waits for one. The pool's own way to let requests wait takes seconds for some hundred.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.places = trio.CapacityLimiter(MOST_REQUESTS)
 
 
 def is_local(text: str) -> bool:
@@ -58,6 +76,7 @@ def is_local(text: str) -> bool:
         not address.is_global
         or address.is_multicast
         or address.is_reserved
+        or any(address in network for network in NEVER_PUBLIC)
         or (isinstance(address, IPv6Address) and address.is_site_local)
     )
 
@@ -66,7 +85,7 @@ def _find_inner(address: IPv6Address) -> IPv4Address | None:
     """Return the IPv4 address that one of IPv6 stands for, or that the way to it leads through."""
     if address in NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+    return address.ipv4_mapped or address.sixtofour
 
 
 class Connecting(httpcore.TrioBackend):

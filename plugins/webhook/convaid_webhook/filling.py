@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 from convaid.plugins.templates import Template, TemplateReader, write_text
@@ -26,6 +27,9 @@ def read_tree(value: Any, path: str, reader: TemplateReader) -> Tree:
             return {name: read_tree(inner, join_path(path, name), reader) for name, inner in value.items()}
         case list():
             return [read_tree(inner, join_path(path, index), reader) for index, inner in enumerate(value)]
+        case float() if not isfinite(value):
+            reader.complain(path, "is a number that JSON does not have")
+            return None
         case None | bool() | int() | float():
             return value
     reader.complain(path, f"cannot be sent as it is: write {describe_value(value)} as text")

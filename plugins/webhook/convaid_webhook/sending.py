@@ -6,10 +6,10 @@ import json
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote, quote_plus, unquote, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 import httpx
 import orjson
@@ -20,8 +20,10 @@ from convaid.config.secrets import MASK, Secret
 from convaid.plugins.templates import write_text
 from convaid.wording import escape_controls
 from convaid_webhook.filling import LEFT_OUT, fill_tree, write_pairs
+from convaid_webhook.settings import has_dots
 
 if TYPE_CHECKING:
+    from convaid_webhook.connecting import Http
     from convaid_webhook.settings import WebhookTool
 
 __all__ = ["build_request", "send"]
@@ -45,10 +47,10 @@ async def send(tool: WebhookTool, arguments: Mapping[str, Any], context: ToolCon
     try:
         with trio.move_on_after(total):
             request = build_request(tool, arguments, context.state)
-            async with _open_answer(context.state, tool, request) as response:
-                return _find_result(tool, _mask(await _read_answer(tool, response), secrets))
+            async with _take_place(context.state, tool), _open_answer(context.state, tool, request) as response:
+                return _mask(_find_result(tool, await _read_answer(tool, response)), secrets)
     except ToolError as error:
-        told = _mask(str(error), secrets)
+        told = escape_controls(_mask(str(error), secrets))
         raise ToolError(told if len(told) <= ERROR_TOLD else f"{told[:ERROR_TOLD]}…") from None
     raise ToolError(f"{tool.host} was not done within {total:.3g} s, the total limit. {_warn(tool)}".strip())
 
@@ -76,7 +78,7 @@ def build_request(tool: WebhookTool, arguments: Mapping[str, Any], http: httpx.A
             _build_url(tool, arguments),
             headers=[(name.encode(), text.encode()) for name, text in headers.items()],
             content=content,
-            timeout=httpx.Timeout(connect=limits.connect, write=limits.write, read=limits.read, pool=limits.pool),
+            timeout=httpx.Timeout(connect=limits.connect, write=limits.write, read=limits.read, pool=None),
         )
     except httpx.InvalidURL as error:  # too long, say
         raise ToolError(f"The address for {tool.host} cannot be: {error}.") from None
@@ -105,7 +107,7 @@ def _build_url(tool: WebhookTool, arguments: Mapping[str, Any]) -> str:
         if arguments.get(name) in (None, ""):
             raise ToolError(f'"{name}" cannot be empty.')
     path = tool.path.fill(arguments, _quote)
-    if path is None or {".", ".."} & {*re.split(r"[/\\]", unquote(path))}:
+    if path is None or has_dots(path):
         raise ToolError(f'{", ".join(tool.path.names)}: "." and ".." cannot stand here.')
     query = "&".join(
         filter(None, [tool.extra_query.fill(arguments, _quote), urlencode([*write_pairs(tool.queries, arguments)])])
@@ -118,9 +120,22 @@ def _quote(value: Any) -> str:
 
 
 @asynccontextmanager
-async def _open_answer(
-    http: httpx.AsyncClient, tool: WebhookTool, request: httpx.Request
-) -> AsyncIterator[httpx.Response]:
+async def _take_place(http: Http, tool: WebhookTool) -> AsyncIterator[None]:
+    with trio.move_on_after(tool.limits.pool) as waiting:
+        await http.places.acquire()
+    if waiting.cancelled_caught:
+        raise ToolError(
+            f"So many requests are under way that there was no place within {tool.limits.pool:g} s, the pool limit. "
+            "Nothing was sent."
+        )
+    try:
+        yield
+    finally:
+        http.places.release()
+
+
+@asynccontextmanager
+async def _open_answer(http: Http, tool: WebhookTool, request: httpx.Request) -> AsyncIterator[httpx.Response]:
     """Send the request, again if it may be and it helps, and close the answer in the end."""
     left = 0 if tool.method in UNREPEATABLE else tool.retries
     pause = PAUSE
@@ -154,8 +169,6 @@ def _explain(tool: WebhookTool, error: httpx.TransportError) -> NoReturn:
             text = f"{tool.host} could not be reached within {limits.connect:g} s, the connect limit. Nothing was sent."
         case httpx.ConnectError():
             text = f"{tool.host} cannot be reached: {_find_reason(error)}. Nothing was sent."
-        case httpx.PoolTimeout():
-            text = f"No connection was free within {limits.pool:g} s, the pool limit. Nothing was sent."
         case httpx.WriteTimeout():
             text = f"{tool.host} has not taken the request within {limits.write:g} s, the write limit. {_warn(tool)}"
         case httpx.ReadTimeout():
@@ -174,7 +187,7 @@ def _find_reason(error: BaseException) -> str:
             return f"its certificate is not accepted ({inner.verify_message})"
         if isinstance(inner, OSError) and inner.errno and not isinstance(inner, ssl.SSLError):
             return os.strerror(inner.errno)
-        reason = str(inner) or reason
+        reason = str(inner).rstrip(".") or reason
         inner = inner.exceptions[0] if isinstance(inner, BaseExceptionGroup) else inner.__cause__ or inner.__context__
     return reason
 
@@ -188,21 +201,22 @@ def _warn(tool: WebhookTool) -> str:
 async def _read_answer(tool: WebhookTool, response: httpx.Response) -> str:
     """Return the body of an answer that says yes; ToolError with the status and the words of any other."""
     status = f"{response.status_code} {response.reason_phrase}".strip()
+    is_compressed = response.headers.get("Content-Encoding", "identity").lower() != "identity"
     if response.is_success:
-        if response.headers.get("Content-Encoding", "identity") != "identity":
+        if is_compressed:
             raise ToolError(f"{tool.host} has accepted the request, but its answer is compressed and cannot be read.")
         body = await _read_body(response, tool.answer_size)
         if len(body) > tool.answer_size:
             raise ToolError(
                 f"{tool.host} has accepted the request, but its answer is longer than {tool.answer_size} bytes."
             )
-        return body.decode("utf-8", "replace")
+        return body.decode("utf-8-sig", "replace")
     if response.has_redirect_location:
-        place = response.headers["Location"].partition("?")[0]
+        place = re.split("[?#]", response.headers["Location"])[0]
         raise ToolError(f"{tool.host} answers {status} and refers to {place}, which is not followed.")
-    excerpt = (await _read_body(response, ERROR_READ))[:ERROR_READ]
+    excerpt = b"" if is_compressed else (await _read_body(response, ERROR_READ))[:ERROR_READ]
     words = " ".join(excerpt.decode("utf-8", "replace").split())
-    raise ToolError(f"{tool.host} answers {status}{': ' if words else '.'}{escape_controls(words)}")
+    raise ToolError(f"{tool.host} answers {status}{': ' if words else '.'}{words}")
 
 
 async def _read_body(response: httpx.Response, most: int) -> bytes:
@@ -234,10 +248,23 @@ def _find_result(tool: WebhookTool, text: str) -> Any:
     return value
 
 
-def _mask(text: str, secrets: Iterable[Secret]) -> str:
-    """Return the text without the secrets, in any of the forms in which a server may repeat them."""
-    for secret in {secret.reveal() for secret in secrets}:
-        written = (json.dumps(secret, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False))
-        for form in (secret, *written, quote(secret, safe=""), quote_plus(secret)):
-            text = text.replace(form, MASK)
-    return text
+def _mask(value: Any, secrets: Iterable[Secret]) -> Any:
+    """Return a text, or what JSON holds, without the secrets, in any of the forms in which a server may repeat them."""
+    match value:
+        case str():
+            for form in {form for secret in secrets for form in _find_forms(secret.reveal())}:
+                value = value.replace(form, MASK)
+        case dict():
+            return {_mask(name, secrets): _mask(inner, secrets) for name, inner in value.items()}
+        case list():
+            return [_mask(inner, secrets) for inner in value]
+        case int() | float() if str(value) in [secret.reveal() for secret in secrets]:
+            return MASK
+    return value
+
+
+def _find_forms(secret: str) -> Iterator[str]:
+    yield from (secret, quote(secret, safe=""), quote(secret), quote_plus(secret))
+    for is_ascii in (True, False):
+        written = json.dumps(secret, ensure_ascii=is_ascii)[1:-1]
+        yield from (written, written.replace("/", "\\/"))

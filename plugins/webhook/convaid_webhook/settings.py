@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from attrs import define, field, frozen
+from attrs import define, field, fields, frozen
 
 from convaid import Range, Tool, ToolContext
 from convaid.config.secrets import Secret
@@ -17,12 +17,12 @@ from convaid.plugins.templates import SecretReference, Template, TemplateReader
 from convaid.wording import join_path
 from convaid_webhook.filling import Tree, find_templates, read_tree
 
-__all__ = ["Limits", "WebhookSettings", "WebhookTool"]
+__all__ = ["Limits", "WebhookSettings", "WebhookTool", "has_dots"]
 
 Seconds = Annotated[float, Range(0.1, 3600)]
 
 URL = re.compile(r"(?P<origin>(?P<scheme>https?)://(?P<host>[^/?#]+))(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?")
-HOST = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d+)?")
+HOST = re.compile(r"(?:(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?|\[[0-9a-fA-F:.]+\])(?::\d+)?")
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 OURS = {"accept-encoding", "connection", "content-length", "expect", "host", "te", "transfer-encoding", "upgrade"}
 BODIES = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
@@ -40,9 +40,18 @@ class Limits:
     read: Seconds = 10.0
     """Until the answer begins, and between its parts."""
     pool: Seconds = 5.0
-    """Until one of the 100 connections is free."""
+    """Until fewer than 100 requests are under way."""
     total: Seconds = 15.0
     """For everything, repetitions included."""
+
+    def __attrs_post_init__(self) -> None:
+        problems = [
+            Problem(limit.name, f"is longer than total, {self.total:g} s, which ends everything: set total, too")
+            for limit in fields(Limits)
+            if getattr(self, limit.name) not in (limit.default, self.total) and getattr(self, limit.name) > self.total
+        ]
+        if problems:
+            raise StructureError(problems)
 
 
 @define(kw_only=True, eq=False)
@@ -118,8 +127,8 @@ class WebhookTool(ToolTable):
 
     def _read_url(self, reader: TemplateReader) -> None:
         parts = URL.fullmatch(self.url)
-        if parts is None:
-            reader.complain("url", "is no https:// or http:// address, or has a #")
+        if parts is None or not self.url.isprintable():
+            reader.complain("url", "is no https:// or http:// address, or has a # or a control character")
             self.path = self.extra_query = reader.read(self.url, "url")
             return
         self.origin = parts["origin"]
@@ -129,7 +138,7 @@ class WebhookTool(ToolTable):
             reader.read(parts["host"], "url")
         self.path = reader.read(parts["path"] or "/", "url")
         self.extra_query = reader.read(parts["query"] or "", "url")
-        if re.search(r"/\.\.?(?:/|$)", parts["path"] or ""):
+        if has_dots(parts["path"] or ""):
             reader.complain("url", "has . or .. as a step of its path")
         for name in dict.fromkeys(self.path.names + self.extra_query.names):
             if name in reader.parameters and name not in reader.required:
@@ -167,6 +176,11 @@ class WebhookSettings:
                     join_path(join_path("tools", name), "url"),
                     "would send a secret in the clear: use https://, or name the host in allow_local if it is near",
                 )
+
+
+def has_dots(path: str) -> bool:
+    """Whether a step of the path is one that servers take for another step, however it is written."""
+    return not {".", ".."}.isdisjoint(re.split(r"[/\\]", unquote(path)))
 
 
 def _find_host(origin: str) -> str:

@@ -58,8 +58,9 @@ class Server:
                 return
             while (request := await read_request(stream)) is not None:
                 self.requests.append(request)
-                await stream.send_all(self.answers[0])
+                answer = self.answers[0]
                 del self.answers[: len(self.answers) > 1]
+                await stream.send_all(answer)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # whoever called has gone, or does not like our certificate
 

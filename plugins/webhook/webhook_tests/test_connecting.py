@@ -53,6 +53,10 @@ from .serving import Server, ask
         "64:ff9b::10.0.0.1",
         "2002:7f00:1::",
         "2002:c0a8:101::1",
+        "64:ff9b:1::1.1.1.1",
+        "2001:0:4136:e378:8000:63bf:fefe:fefe",
+        "192.0.0.192",
+        "168.63.129.16",
     ],
 )
 def test_local_addresses_in_all_their_forms(address: str) -> None:
@@ -147,7 +151,18 @@ async def test_a_name_whose_look_up_takes_for_ever_meets_the_connect_limit(autoj
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"]
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "2130706433",
+        "0x7f.1",
+        "017700000001",
+        "LOCALHOST",
+        "0.0.0.0",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+    ],
 )
 async def test_the_own_machine_is_refused_however_it_is_written(server: Server, host: str) -> None:
     answer = await ask({"method": "POST", "url": f"http://{host}:{server.port}/"}, allow_local=False)

@@ -9,7 +9,11 @@ import convaid_webhook.connecting
 import pytest
 import trio
 
-from .serving import Server, ask, read_request, text, write_answer
+from convaid.calls import open_tool_calls
+from convaid.config.policy import ToolPolicy, ToolsConfig
+from convaid.protocol.from_agent import ClientToolCall
+
+from .serving import Server, ask, load_webhook, read_request, text, write_answer
 
 LONG = {"connect": 5.0, "write": 5.0, "read": 5.0, "pool": 5.0, "total": 5.0}
 WARNING = "It may have been done all the same: find out before you call this again."
@@ -20,7 +24,7 @@ async def post(server: Server, limit: str, scheme: str = "http", **parameters: A
     tool: dict[str, Any] = {
         "method": "POST",
         "url": f"{scheme}://127.0.0.1:{server.port}/",
-        "limits": {**LONG, limit: 0.3},
+        "limits": {"total": 0.3} if limit == "total" else {**LONG, limit: 0.3},
         "json": {name: f"{{{name}}}" for name in parameters},
         "parameters": {name: text() for name in parameters},
     }
@@ -92,9 +96,36 @@ async def test_it_drips_for_ever(server: Server, beginning: bytes) -> None:
     assert told == f"127.0.0.1 was not done within 0.3 s, the total limit. {WARNING}"
 
 
-async def test_no_connection_is_free(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convaid_webhook.connecting, "MOST_CONNECTIONS", 0)
-    assert await post(server, "pool") == "No connection was free within 0.3 s, the pool limit. Nothing was sent."
+async def call_often(server: Server, often: int, **tool: Any) -> list[str]:
+    table = {"description": "Go", "url": f"http://127.0.0.1:{server.port}/", **tool}
+    plugins = load_webhook({"tools": {"go": table}, "allow_local": True})
+    results: list[str] = []
+
+    async def call(number: int) -> None:
+        answer = await tool_calls.call(ClientToolCall("go", f"call_{number}", {}), "main", "conv_1")
+        results.append(answer.result)
+
+    with trio.fail_after(20):
+        async with open_tool_calls(plugins, ToolsConfig()) as tool_calls, trio.open_nursery() as nursery:
+            for number in range(often):
+                nursery.start_soon(call, number)
+    return results
+
+
+async def test_too_many_requests_are_under_way(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convaid_webhook.connecting, "MOST_REQUESTS", 1)
+    server.behave = say_nothing
+    results = await call_often(server, 2, method="POST", limits={"pool": 0.2, "read": 0.5})
+    assert results == [
+        "So many requests are under way that there was no place within 0.2 s, the pool limit. Nothing was sent.",
+        f"127.0.0.1 has not answered for 0.5 s, the read limit. {WARNING}",
+    ]
+
+
+async def test_hundreds_of_calls_at_once(server: Server) -> None:
+    server.answers = [write_answer(body="fine")]
+    assert await call_often(server, 300, limits={"pool": 14.0}) == ["fine"] * 300
+    assert len(server.requests) == 300
 
 
 async def test_the_total_limit_holds_for_repetitions(server: Server) -> None:
@@ -106,12 +137,6 @@ async def test_the_total_limit_holds_for_repetitions(server: Server) -> None:
 
 
 async def test_an_operators_shorter_limit_leaves_time_to_say_what_happened(server: Server) -> None:
-    from convaid.calls import open_tool_calls
-    from convaid.config.policy import ToolPolicy, ToolsConfig
-    from convaid.protocol.from_agent import ClientToolCall
-
-    from .serving import load_webhook
-
     server.behave = say_nothing
     table = {"tools": {"go": {"description": "Go", "url": f"http://127.0.0.1:{server.port}/"}}, "allow_local": True}
     with trio.fail_after(5):
@@ -139,3 +164,29 @@ async def test_a_connection_is_used_again_unless_its_server_has_closed_it(server
             assert (await http.post(url)).status_code == 200
             await trio.testing.wait_all_tasks_blocked(0.01)
     assert server.connections == 4
+
+
+async def test_what_was_given_up_is_not_the_next_ones_answer(server: Server) -> None:
+    """A connection on which something is still to come is not used again."""
+    plugins = load_webhook(
+        {
+            "tools": {
+                "long": {"description": "Go", "url": f"http://127.0.0.1:{server.port}/", "answer_size": 1000},
+                "slow": {"description": "Go", "url": f"http://127.0.0.1:{server.port}/", "limits": {"total": 0.2}},
+                "fine": {"description": "Go", "url": f"http://127.0.0.1:{server.port}/"},
+            },
+            "allow_local": True,
+        }
+    )
+    server.answers = [
+        *(write_answer(body="fine"), write_answer(body="x" * 3_000_000), write_answer(body="fine")),
+        *(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nlate", write_answer(body="fine")),
+    ]
+    results = []
+    with trio.fail_after(10):
+        async with open_tool_calls(plugins, ToolsConfig()) as tool_calls:
+            for number, name in enumerate(["fine", "long", "fine", "slow", "fine", "fine"]):
+                answer = await tool_calls.call(ClientToolCall(name, f"call_{number}", {}), "main", "conv_1")
+                results.append(answer.result)
+    assert [result == "fine" for result in results] == [True, False, True, False, True, True]
+    assert server.connections == 3

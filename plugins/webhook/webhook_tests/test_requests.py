@@ -145,6 +145,7 @@ async def test_headers_cannot_be_injected(server: Server, value: str) -> None:
         ('{"a": [{"b": 1}]}', "a.0", '{"b":1}'),
         ('{"a": [{"b": 0}]}', "a.0.b", "0"),
         ('{"a": {"0": false}}', "a.0", "false"),
+        ('\ufeff{"a": 1}', "a", "1"),
     ],
 )
 async def test_the_result_is_all_of_the_answer_or_what_the_path_leads_to(
@@ -162,7 +163,12 @@ async def test_the_result_is_all_of_the_answer_or_what_the_path_leads_to(
         (write_answer("500 Internal Server Error"), "127.0.0.1 answers 500 Internal Server Error."),
         (write_answer("400 Bad Request", "x" * 10_000), "x" * 350),
         (write_answer("302 Found", Location="http://10.0.0.1/?t=1"), "302 Found and refers to http://10.0.0.1/, which"),
+        (write_answer("302 Found", Location="https://x.org/a#t=1"), "302 Found and refers to https://x.org/a, which"),
         (write_answer("304 Not Modified"), "answers 304 Not Modified."),
+        (write_answer("500 Oops", "\x1f\x8b", Content_Encoding="gzip"), "127.0.0.1 answers 500 Oops."),
+        (b"HTTP/1.1 400 \xc2\x9b31m\r\nContent-Length: 2\r\n\r\n\x1b[", "\\x1b["),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "broke"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n{}", "broke: conflicting Content-Length"),
         (write_answer(body="{}"), 'its answer has no "a.b"'),
         (write_answer(body='{"a": []}'), 'its answer has no "a.b"'),
         (write_answer(body='{"a": "b"}'), 'its answer has no "a.b"'),
@@ -217,6 +223,35 @@ async def test_a_secret_is_seen_by_the_server_alone(
     for seen in (*(answer.result for answer in told), repr(plugin), repr(plugin.settings), repr(plugin.tools)):
         assert "s3cr3t" not in seen
     assert "s3cr3t" not in "".join(record.getMessage() for record in caplog.records if record.name[:4] != "http")
+
+
+@pytest.mark.parametrize(
+    ("body", "result", "told"),
+    [
+        (r'{"a": "key ab\/c+d"}', "", '{"a": "key ***"}'),
+        (r'{"a": "key ab\u002fc+d"}', "a", "key ***"),
+        (r'{"a": [{"ab\/c+d": 1}]}', "a", '[{"***":1}]'),
+        ('{"a": "ab/c%2Bd"}', "", '{"a": "***"}'),
+    ],
+)
+async def test_a_secret_is_masked_however_json_writes_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch, body: str, result: str, told: str
+) -> None:
+    monkeypatch.setenv("KEY", "ab/c+d")
+    server.answers = [write_answer(body=body)]
+    url = f"http://127.0.0.1:{server.port}/"
+    assert (await ask({"url": url, "headers": {"X-Key": "${env:KEY}"}, "result": result})).result == told
+
+
+async def test_a_number_that_is_a_secret_leaves_json_what_it_is(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIN", "4711")
+    server.answers = [write_answer(body='{"pin": 4711, "size": 2}')]
+    tool = {"url": f"http://127.0.0.1:{server.port}/{{door}}", "headers": {"X-Pin": "${env:PIN}"}}
+    tool["parameters"] = {"door": text()}
+    for result, told in (("pin", "***"), ("size", "2")):
+        assert (await ask({**tool, "result": result}, door="x")).result == told
 
 
 @pytest.mark.parametrize(

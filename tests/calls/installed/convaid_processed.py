@@ -81,10 +81,12 @@ def talk(lines: Number) -> str:
 
 
 @tool(runs="process")
-def put_off(context: ToolContext) -> str:
-    """Put off."""
+def put_off(path: Text, context: ToolContext) -> str:
+    """Put off, until there is such a file."""
     context.defer("I am looking.")
     context.defer("I am still looking.")
+    while not os.path.exists(path):
+        time.sleep(0.01)
     return "found"
 
 
