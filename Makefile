@@ -21,7 +21,8 @@ check: $(VENV)/.check strangers test ## the tests with the official SDKs, lint, 
 
 strangers: $(VENV)/.test ## install what others have made, for the tests that let it talk to us
 	$(BIN)/pip install --quiet -e '.[strangers]' -e './plugins/mcp[strangers]'
-	npm ci --prefix tests/strangers/js --no-audit --no-fund --silent
+	@# Not npm ci, which wants the CLI's program for every system in the lock file; each machine can only see its own.
+	npm install --no-save --prefix tests/strangers/js --no-audit --no-fund --silent
 
 bench: $(VENV)/.test strangers ## measure convaid and the official SDK side by side
 	$(BIN)/python benchmarks/run.py
