@@ -23,7 +23,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import define, field, frozen
 
@@ -49,7 +49,6 @@ VERSION = 1  # of the schema
 SCHEMA = f"""
 BEGIN;
 CREATE TABLE calls (
-    number INTEGER PRIMARY KEY,
     conversation_id TEXT NOT NULL,
     tool_call_id TEXT NOT NULL,
     conversation TEXT NOT NULL, -- its name in the configuration
@@ -60,18 +59,19 @@ CREATE TABLE calls (
     repeats INTEGER NOT NULL DEFAULT 0, -- how often it was asked for again
     arguments TEXT, -- JSON, redacted
     late TEXT, -- what the next conversation is still to be told
-    UNIQUE (conversation_id, tool_call_id)
-);
-CREATE INDEX calls_by_age ON calls (begun);
-CREATE INDEX calls_to_tell ON calls (conversation, number) WHERE late IS NOT NULL;
+    PRIMARY KEY (conversation_id, tool_call_id)
+) WITHOUT ROWID; -- and no other index: each would be written by every call, for what is asked once a day
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
 BEGIN = """
 INSERT INTO calls (conversation_id, tool_call_id, tool, conversation, arguments, begun) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (conversation_id, tool_call_id) DO UPDATE SET repeats = repeats + 1
-RETURNING repeats, conversation_id, tool_call_id, tool, begun, ended, outcome
+ON CONFLICT (conversation_id, tool_call_id) DO NOTHING
+"""
+REPEAT = """
+UPDATE calls SET repeats = repeats + 1 WHERE conversation_id = ? AND tool_call_id = ?
+RETURNING conversation_id, tool_call_id, tool, begun, ended, outcome
 """
 END = "UPDATE calls SET ended = ?, outcome = ?, late = ? WHERE conversation_id = ? AND tool_call_id = ?"
 GIVE_UP = """
@@ -80,7 +80,7 @@ RETURNING conversation_id, tool_call_id, tool, begun, ended, outcome
 """
 PRUNE = "DELETE FROM calls WHERE begun < ?"
 LIST_LATE = """
-SELECT conversation_id, tool_call_id, late FROM calls WHERE conversation = ? AND late IS NOT NULL ORDER BY number
+SELECT conversation_id, tool_call_id, late FROM calls WHERE conversation = ? AND late IS NOT NULL ORDER BY begun
 """
 FORGET_LATE = "UPDATE calls SET late = NULL WHERE conversation_id = ? AND tool_call_id = ?"
 
@@ -108,6 +108,13 @@ class LateResult:
     text: str
 
 
+class _Outcome(NamedTuple):
+    """What a statement has found, and how many rows it has changed."""
+
+    rows: list[tuple[Any, ...]]
+    rowcount: int
+
+
 @define(eq=False)
 class Journal:
     """An open journal, made by `open_journal`. Its methods may be called in any thread."""
@@ -130,9 +137,8 @@ class Journal:
         promise unseen.
         """
         values = (conversation_id, tool_call_id, tool, conversation, arguments, time.time())
-        ((repeats, *entry),) = self._execute(BEGIN, values)
-        if repeats:
-            return Entry(*entry)
+        if not self._execute(BEGIN, values).rowcount:
+            return Entry(*self._execute(REPEAT, (conversation_id, tool_call_id)).rows[0])
         self._begun += 1  # not exact where threads meet, and it need not be
         if self._begun % PRUNE_EVERY == 0:
             self._execute(PRUNE, (time.time() - KEPT,))
@@ -151,7 +157,7 @@ class Journal:
 
     def list_late(self, conversation: str) -> list[LateResult]:
         """Return what a conversation is still to be told, oldest first; `mark_told` takes it off the list."""
-        return [LateResult(*row) for row in self._execute(LIST_LATE, (conversation,))]
+        return [LateResult(*row) for row in self._execute(LIST_LATE, (conversation,)).rows]
 
     def mark_told(self, conversation_id: str, tool_call_id: str) -> None:
         """Record that a late result has been told. Raises nothing: if this cannot be recorded, it is told again."""
@@ -166,13 +172,14 @@ class Journal:
         with self._one_at_a_time:
             self._connection.close()
 
-    def _execute(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        """Run one statement as a transaction of its own, and return its rows."""
+    def _execute(self, statement: str, values: tuple[object, ...]) -> _Outcome:
+        """Run one statement as a transaction of its own."""
         try:
             with self._one_at_a_time:
                 if self._is_closed:
                     raise sqlite3.ProgrammingError("it is closed")
-                return self._connection.execute(statement, values).fetchall()
+                cursor = self._connection.execute(statement, values)
+                return _Outcome(cursor.fetchall(), cursor.rowcount)
         except sqlite3.Error as error:
             raise JournalError(
                 f"the journal {self.path} cannot be used ({error}); see that its disk has room and may be written to"
