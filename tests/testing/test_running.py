@@ -41,8 +41,9 @@ async def linger() -> None:
 
 @tool
 async def promise(context: ToolContext) -> str:
-    """Answer, and then work."""
+    """Answer, and then work for longer than the conversation lasts."""
     context.defer("I am looking.")
+    await trio.sleep(LIMIT)
     return "found"
 
 
