@@ -15,6 +15,7 @@ from convaid.protocol.from_agent import ClientToolCall, FromAgent
 from convaid.protocol.to_agent import ToAgent
 
 __all__ = [
+    "NOT_ERRORS",
     "ApprovalRequest",
     "Connected",
     "Connecting",
@@ -46,6 +47,9 @@ Outcome = Literal[
 """How a tool call ended: with a result; the tool raised; its time ran out; no such tool; wrong arguments; shutdown or
 interruption by us; too many calls at once; not permitted; the same call has been run before; answered while the tool
 goes on; answered without running the tool."""
+
+NOT_ERRORS: tuple[Outcome, ...] = ("ok", "deferred", "dry run")
+"""The outcomes of which the agent is not told as errors."""
 
 
 @frozen

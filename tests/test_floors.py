@@ -36,6 +36,7 @@ FLOORS = {
     "logs": 6,
     "narration": 6,
     "daemon": 6,
+    "testing": 6,
     "cli": 7,
     "__main__": 7,
 }
@@ -83,10 +84,10 @@ def test_every_part_has_its_floor() -> None:
     assert {find_part(module) for module in MODULES} - {"__init__"} == set(FLOORS)
 
 
-def test_the_command_line_alone_imports_the_simulator() -> None:
+def test_the_command_line_and_the_test_kit_alone_import_the_simulator() -> None:
     importers = {
         find_part(module)
         for module in MODULES
         if any(name.startswith("convaid.simulator") for name in find_imports(module))
     }
-    assert importers <= {"cli", "simulator"}
+    assert importers <= {"cli", "simulator", "testing"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 import tomllib
@@ -17,7 +18,7 @@ from convaid.cli import convaid
 from convaid.config import parse_configuration
 from convaid.plugins.options import PlatformSettings
 from convaid.shapes import describe_shape
-from convaid.simulator import parse_scenario
+from convaid.simulator.patterns import match_result
 
 from .cli.running import run_convaid
 
@@ -62,9 +63,26 @@ def test_the_policies_of_the_readme_are_policies() -> None:
     assert policies["find_flights"].deliver_late
 
 
-def test_the_scenario_of_the_readme_is_one() -> None:
-    scenario = parse_scenario(find_block("toml", "expect_text"), "README.md")
-    assert len(scenario.steps) == 5
+def test_the_scenario_of_the_readme_can_be_run(tmp_path: Path) -> None:
+    (tmp_path / "story.toml").write_text(find_block("toml", "steps.branch.among"))
+    result = run_convaid("test", "story.toml", "--json", folder=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (report,) = json.loads(result.stdout)["scenarios"]
+    said = [line for line in report["transcript"] if not line.startswith("tool")]
+    assert said[:4] == [
+        "agent: Which city?",
+        "user: Atlantis!",
+        "agent: I know Berlin and Paris.",
+        "user: Berlin, please.",
+    ]
+    assert said[4].startswith("agent: In Berlin it is ")
+
+
+def test_what_the_readme_expects_of_a_result_can_be_expected() -> None:
+    (expectation,) = re.findall(r"`(expect_result = \{.*?)`", README)
+    expected = tomllib.loads(expectation)["expect_result"]
+    assert match_result(expected, '{"city": "Rome", "high": 31, "note": null, "more": 1}') is None
+    assert match_result(expected, '{"city": "Rome", "high": "hot", "note": null}')
 
 
 def test_the_steps_are_named_as_they_are() -> None:

@@ -27,9 +27,10 @@ class AsyncioLoop(Loop):
     """As `asyncio.run`, except that nothing keeps it: not a task that will not be cancelled, nor a thread of
     `asyncio.to_thread` that does not end, nor a SystemExit in a task."""
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
         """``owner`` says in the log whose loop this is."""
         self._owner = owner
+        self._new_loop = new_loop
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context = Context()  # for callbacks: not that of whoever posts them
         self._life: asyncio.Task[None] | None = None
@@ -37,7 +38,7 @@ class AsyncioLoop(Loop):
         self._jobs: set[_AsyncioJob] = set()
 
     def run(self, live: Steps) -> None:
-        loop = asyncio.new_event_loop()
+        loop = self._new_loop()
         loop.set_exception_handler(self._log_failure)
         loop.set_default_executor(_DaemonThreads())
         self._life = loop.create_task(_run_steps(live), name=self._owner)

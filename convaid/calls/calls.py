@@ -16,11 +16,11 @@ from convaid.calls.answers import Ending, describe_time_out
 from convaid.calls.gates import Approvals, Gate
 from convaid.calls.offers import list_offered, make_offer
 from convaid.calls.results import cut_text
-from convaid.calls.room import Room
+from convaid.calls.room import MakeLoop, Room
 from convaid.calls.run import Run
 from convaid.calls.threads import Threads
 from convaid.config.policy import ToolsConfig
-from convaid.events import Event, ToolAnswer
+from convaid.events import NOT_ERRORS, Event, ToolAnswer
 from convaid.plugins.loading import Plugin, Plugins
 from convaid.plugins.tool import Tool
 from convaid.protocol.from_agent import ClientToolCall
@@ -39,7 +39,6 @@ NAME_LENGTH = 80  # characters of an unknown tool's name that an answer repeats
 PLATFORM_LIMIT = 20.0  # seconds that the platform waits for a tool of which nothing else is known: its default
 ANSWER_MARGIN = 2.0  # seconds that our answer needs at most to get there; half the limit where that is very short
 UNKNOWN_LENGTH = 2000  # characters of an answer that lists the tools there are
-NOT_ERRORS = ("ok", "deferred", "dry run")
 
 
 class ToolCalls:
@@ -55,6 +54,7 @@ class ToolCalls:
         deliver: Deliver,
         is_dry: bool,
         hidden: Collection[str],
+        make_loop: MakeLoop,
     ) -> None:
         self.approvals = Approvals()
         self.aftermath = Aftermath(nursery, self._cancel, deliver, journal)
@@ -63,7 +63,9 @@ class ToolCalls:
         self._journal = journal
         self._is_dry = is_dry
         self._rooms = {
-            plugin.name: Room(plugin, config.quarantine_after) for plugin in plugins.ready if _needs_room(plugin)
+            plugin.name: Room(plugin, config.quarantine_after, make_loop)
+            for plugin in plugins.ready
+            if _needs_room(plugin)
         }
         self.approvals.approvers.extend(room for room in self._rooms.values() if room.plugin.approve is not None)
         self._processes: dict[str, Processes] = {}

@@ -76,13 +76,15 @@ class Loop(ABC):
 
 
 class TrioLoop(Loop):
-    def __init__(self) -> None:
+    def __init__(self, clock: trio.abc.Clock | None = None) -> None:
+        """``clock`` stands in for the machine's."""
+        self._clock = clock
         self._token: trio.lowlevel.TrioToken | None = None
         self._life = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
 
     def run(self, live: Steps) -> None:
-        trio.run(self._live, live)
+        trio.run(self._live, live, clock=self._clock)
 
     async def _live(self, live: Steps) -> None:
         self._token = trio.lowlevel.current_trio_token()

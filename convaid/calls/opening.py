@@ -10,6 +10,7 @@ import trio
 
 from convaid.calls.aftermath import Deliver, drop
 from convaid.calls.calls import ToolCalls
+from convaid.calls.room import MakeLoop, make_loop
 from convaid.config.policy import ToolsConfig
 from convaid.plugins.loading import Plugins
 
@@ -28,6 +29,7 @@ async def open_tool_calls(
     deliver: Deliver = drop,
     is_dry: bool = False,
     hidden: Collection[str] = (),
+    make_loop: MakeLoop = make_loop,
 ) -> AsyncIterator[ToolCalls]:
     """Open the rooms of the plugins that need one, and yield what runs their tools; closes the rooms at the end.
 
@@ -35,11 +37,19 @@ async def open_tool_calls(
     lifespan does not begin is out of service, and its tools answer so. Calls are over before this is: whoever opens it
     ends its conversations first. ``journal`` (the caller's to close) sees to it that no call runs twice; ``deliver`` is
     given the results that come after their conversation's agent was answered; ``is_dry``: no tool runs, each is
-    answered with its ``mock``; ``hidden`` names variables of the environment that no process of a plugin gets.
+    answered with its ``mock``; ``hidden`` names variables of the environment that no process of a plugin gets;
+    ``make_loop`` makes the loops of the rooms.
     """
     async with open_background() as nursery:
         tool_calls = ToolCalls(
-            plugins, config, nursery=nursery, journal=journal, deliver=deliver, is_dry=is_dry, hidden=hidden
+            plugins,
+            config,
+            nursery=nursery,
+            journal=journal,
+            deliver=deliver,
+            is_dry=is_dry,
+            hidden=hidden,
+            make_loop=make_loop,
         )
         places = tool_calls.places
         try:

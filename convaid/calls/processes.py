@@ -66,6 +66,7 @@ class Processes:
     """The one that is used next is the last, so that those too many grow old."""
     _waiting: deque[Run] = field(factory=deque, init=False)
     _starting: int = field(default=0, init=False)
+    _ending: int = field(default=0, init=False)
     _awaits_spare: bool = field(default=False, init=False)
     _killed: int = field(default=0, init=False)
     _crashed: int = field(default=0, init=False)
@@ -76,6 +77,11 @@ class Processes:
     def state(self) -> ProcessesState:
         busy = len(self._live) - len(self._idle)
         return ProcessesState(busy, len(self._idle), self._starting, self._killed, self._crashed)
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether a process is starting or ending, which takes its time on the machine's clock."""
+        return self._starting > 0 or self._ending > 0
 
     async def open(self) -> None:
         """Nothing needs to be waited for: `watch` starts the first process."""
@@ -160,6 +166,7 @@ class Processes:
                         self._live.add(process)
                         await self._serve(process)
             finally:
+                self._ending += 1
                 self._live.discard(process)
                 if process in self._idle:
                     self._idle.remove(process)
@@ -167,6 +174,7 @@ class Processes:
                 if failure is None:
                     self._note_start(process.fault)  # "" where we are at the end
                 await self._see_off(process)
+                self._ending -= 1
             nursery.cancel_scope.cancel()
 
     def _note_start(self, failure: str) -> None:

@@ -30,7 +30,7 @@ from convaid.calls.run import Run
 from convaid.events import ApprovalRequest, Event
 from convaid.plugins.loading import Plugin
 
-__all__ = ["Room"]
+__all__ = ["MakeLoop", "Room", "make_loop"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,17 @@ CLOSE_LIMIT = 3.0  # seconds for tools to be cancelled and a lifespan to end
 HURRIED_CLOSE_LIMIT = 0.2  # seconds for the same when we are cancelled: plenty for one that only closes a file
 PROBE_PAUSE = 1.0  # seconds between two looks whether the loop turns, while something is to be done there
 EVENTS_HELD = 1000  # events that wait for an observer: some minutes of conversation
+
+MakeLoop = Callable[[Plugin], Loop]
+
+
+def make_loop(plugin: Plugin) -> Loop:
+    """Return the loop that a plugin's code is written for."""
+    if plugin.loop == "trio":
+        return TrioLoop()
+    from convaid.calls.asyncio_loop import AsyncioLoop
+
+    return AsyncioLoop(str(plugin))
 
 
 @define(eq=False)
@@ -58,6 +69,7 @@ class Room:
     plugin: Plugin
     quarantine_after: float
     """Seconds that the loop may not turn, while something is to be done there, before the room counts as stuck."""
+    make_loop: MakeLoop = make_loop
     failure: str = field(default="", init=False)
     """Why the room cannot be used; "" while it can."""
     stuck_since: float | None = field(default=None, init=False)
@@ -88,7 +100,7 @@ class Room:
     _event_waits: LoopEvent = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._loop = _make_loop(self.plugin)
+        self._loop = self.make_loop(self.plugin)
         self._closing, self._event_waits = self._loop.make_event(), self._loop.make_event()
 
     # --- on the conversations' loop ---------------------------------------------------------------------------------
@@ -344,11 +356,3 @@ class Room:
                     if type(error) not in seen:  # once per kind: events are many
                         logger.error("the observer of %s failed", self.plugin, exc_info=error)
                     seen.add(type(error))
-
-
-def _make_loop(plugin: Plugin) -> Loop:
-    if plugin.loop == "trio":
-        return TrioLoop()
-    from convaid.calls.asyncio_loop import AsyncioLoop
-
-    return AsyncioLoop(str(plugin))

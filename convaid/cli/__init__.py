@@ -25,6 +25,7 @@ COMMANDS = {
     "plugins": "convaid.cli.plugins",
     "run": "convaid.cli.run",
     "simulate": "convaid.cli.simulate",
+    "test": "convaid.cli.test",
     "tools": "convaid.cli.tools",
 }
 

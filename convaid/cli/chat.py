@@ -121,8 +121,9 @@ def format_parameters(parameters: Any) -> str:
 @click.command()
 @config_option
 @click.option("--conversation", "name", help="Which conversation of the configuration; else the first.")
+@click.option("--scenario", default="default", help="What the simulated agent does: a TOML file.")
 @dry_run_option
-def chat(path: Path | None, name: str | None, is_dry: bool) -> int:
+def chat(path: Path | None, name: str | None, scenario: str, is_dry: bool) -> int:
     """Type to the agent, with the same tools as the daemon; Ctrl+D ends it.
 
     Lines from a pipe are said one after the other, each after the agent's answer to the one before. Without a
@@ -133,7 +134,11 @@ def chat(path: Path | None, name: str | None, is_dry: bool) -> int:
     if name not in configuration.conversations:
         known = ", ".join(configuration.conversations)
         raise click.BadParameter(f"no conversation {name!r}; there is {known}", param_hint="--conversation")
-    return trio.run(converse, make_text_only(configuration, name), plugins, read_lines(), "default", is_dry)
+    if scenario != "default" and not configuration.platform.is_simulator:
+        raise click.BadParameter(
+            "is for the simulator, and the configuration means another platform", param_hint="--scenario"
+        )
+    return trio.run(converse, make_text_only(configuration, name), plugins, read_lines(), scenario, is_dry)
 
 
 def make_text_only(configuration: Configuration, name: str) -> Configuration:

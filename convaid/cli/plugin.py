@@ -27,7 +27,7 @@ def plugin() -> None:
     help="Where it is written; must not exist yet.  [default: ./convaid-NAME]",
 )
 def new(name: str, folder: Path | None) -> None:
-    """Write a plugin that works: a module with one tool, its test, pyproject.toml and README.md.
+    """Write a plugin that works: a module with one tool, its test, a scenario, pyproject.toml and README.md.
 
     NAME is what the plugin is called in the configuration: small letters, digits and hyphens, such as living-room.
     """
@@ -42,11 +42,13 @@ def new(name: str, folder: Path | None) -> None:
         raise ConvaidError(f"{folder} is there already, nothing was written; --folder names another place") from None
     words = {"name": name, "package": f"convaid-{name.replace('_', '-')}", "identifier": name.replace("-", "_")}
     for file, text in write_files(words).items():
+        (folder / file).parent.mkdir(exist_ok=True)
         (folder / file).write_text(text)
     click.echo(
         f"{folder}: a plugin with one tool, {words['identifier']}_greet. Next:\n"
         f"  pip install -e '{folder}[test]'\n"
         f"  pytest {folder}\n"
+        f"  convaid test {folder / 'scenarios'}\n"
         f"""  convaid tools call {words["identifier"]}_greet --json '{{"name": "Ada"}}'\n"""
         "  convaid tools push"
     )
@@ -68,9 +70,12 @@ def write_files(words: dict[str, str]) -> dict[str, str]:
     from importlib.resources import files
     from string import Template
 
+    folder = files("convaid.cli") / "new_plugin"
+    found = [("", file) for file in folder.iterdir() if file.is_file()]
+    found += [("scenarios/", file) for file in (folder / "scenarios").iterdir()]
     return {
-        Template(file.name.removesuffix(TEMPLATE).replace("NAME", "${identifier}")).substitute(words): Template(
+        Template(place + file.name.removesuffix(TEMPLATE).replace("NAME", "${identifier}")).substitute(words): Template(
             file.read_text("utf-8")
         ).substitute(words)
-        for file in (files("convaid.cli") / "new_plugin").iterdir()
+        for place, file in found
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from convaid.cli.printing import print_line
+from convaid.cli.printing import print_json, print_line
 
 if TYPE_CHECKING:
     from convaid.simulator import ConversationRecord, Simulator, SimulatorSettings
@@ -26,13 +26,19 @@ PORT = 8765  # what the README and config.toml speak of
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where tools and agents are kept, such as simulator.json; else they are forgotten at the end.",
 )
-def simulate(scenarios: tuple[str, ...], port: int, file: Path | None) -> None:
+@click.option("--schema", "is_schema", is_flag=True, help="Print the JSON Schema of scenarios, for editors, instead.")
+def simulate(scenarios: tuple[str, ...], port: int, file: Path | None, is_schema: bool) -> None:
     """Simulate the platform on a loopback port, until Ctrl+C.
 
     SCENARIO is a TOML file, or the name of a bundled one (default, demo). The first conversation plays the first
     scenario, and so on; the last one is for all the rest. API keys are checked against $CONVAID_SIMULATOR_KEY if it is
     set, else any will do. Prints what was said, what the tools answered and how each conversation ended.
     """
+    if is_schema:
+        from convaid.simulator.schema import make_schema
+
+        print_json(make_schema())
+        return
     import trio
 
     from convaid.logs import set_up_logging

@@ -17,7 +17,7 @@ from convaid.config.policy import ToolPolicy, ToolsConfig
 from convaid.errors import ConfigurationError, Problem, StructureError
 from convaid.structuring import describe_value, join_path, structure
 
-__all__ = ["load_configuration", "parse_configuration"]
+__all__ = ["load_configuration", "parse_configuration", "read_tables"]
 
 SYNTAX_REMEDIES = {
     "Invalid value": 'text stands in quotes, as in name = "value"; true, false and inf do not',
@@ -55,7 +55,11 @@ def parse_configuration(text: str, source: str) -> Configuration:
         raise ConfigurationError(source, [_explain_syntax(str(error))]) from None
     except RecursionError:
         raise ConfigurationError(source, [Problem("", "is nested too deeply")]) from None
+    return read_tables(tables, source)
 
+
+def read_tables(tables: dict[str, Any], source: str) -> Configuration:
+    """Check a file's tables, as tomllib returns them; raises ConfigurationError as `parse_configuration` does."""
     problems: list[Problem] = []
 
     def read(value: object, shape: Any, path: str) -> Any:
@@ -67,7 +71,8 @@ def parse_configuration(text: str, source: str) -> Configuration:
             return None
 
     # In TOML, the tables of single tools stand in the table of all tools.
-    tools = tables.pop("tools", {})
+    tools = tables.get("tools", {})
+    tables = {name: table for name, table in tables.items() if name != "tools"}
     single = (
         {name: table for name, table in tools.items() if isinstance(table, dict)} if isinstance(tools, dict) else {}
     )

@@ -206,8 +206,8 @@ def _register(target: Any) -> pluggy.PluginManager:
 
 def _explain_hooks(target: Any) -> str:
     """Return what is wrong with the names and decorators of a plugin's hooks; "" if nothing is."""
-    for name, value in vars(target).items():
-        if not name.startswith(HOOK_PREFIX) or not inspect.isroutine(value):
+    for name in dir(target):  # not vars(): it may be an object, whose hooks are its class's
+        if not name.startswith(HOOK_PREFIX) or not inspect.isroutine(value := getattr(target, name)):
             continue
         if name not in HOOKS:
             return f'there is no hook "{name}"; {_suggest(name, HOOKS) or "there are: " + ", ".join(HOOKS)}'

@@ -6,7 +6,8 @@ no speech synthesis. What the agent says and does is written down in a scenario.
 
 from __future__ import annotations
 
-from convaid.simulator.record import CallRecord, ConversationRecord, Ending, Line, RequestRecord
+from convaid.simulator.reciting import Reciter
+from convaid.simulator.record import CallRecord, ConversationRecord, Ending, Failure, Line, RequestRecord
 from convaid.simulator.scenario import Agent, Rule, Scenario, Step, Voice
 from convaid.simulator.scenario_file import load_scenario, parse_scenario
 from convaid.simulator.server import Simulator, SimulatorSettings, open_simulator
@@ -16,7 +17,9 @@ __all__ = [
     "CallRecord",
     "ConversationRecord",
     "Ending",
+    "Failure",
     "Line",
+    "Reciter",
     "RequestRecord",
     "Rule",
     "Scenario",

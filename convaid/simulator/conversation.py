@@ -34,7 +34,7 @@ from convaid.protocol.to_agent import (
     UserAudio,
     UserMessage,
 )
-from convaid.simulator.record import CallRecord, ConversationRecord, Ending, Line, Speaker
+from convaid.simulator.record import CallRecord, ConversationRecord, Ending, Failure, Line, Speaker
 from convaid.simulator.scenario import Agent, Fail
 from convaid.simulator.starting import Terms, settle_terms
 from convaid.transport import ABNORMAL, LinkClosed
@@ -185,11 +185,11 @@ class Conversation:
         error = Error(failure.code, failure.message or None, failure.error_type)
         await self.end(Ending("agent", failure.code, failure.message, error))
 
-    async def break_off(self, problem: str) -> NoReturn:
+    async def break_off(self, failure: Failure) -> NoReturn:
         """End the conversation because the scenario's expectation was not met."""
-        self.record.problem = problem
-        log.warning("%s does not follow the scenario: %s", self.record.conversation_id, problem)
-        await self.fail(Fail(1008, message=f"scenario: {problem}"))
+        self.record.failure = failure
+        log.warning("%s does not follow the scenario: %s", self.record.conversation_id, failure)
+        await self.fail(Fail(1008, message=f"scenario: {failure}"))
 
     # --- tasks -----------------------------------------------------------------------------------------------------
 

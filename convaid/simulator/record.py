@@ -10,10 +10,11 @@ from typing import Any, Literal
 import trio
 from attrs import Factory, define, field, frozen
 
+from convaid.events import Outcome
 from convaid.protocol.from_agent import Error
 from convaid.protocol.to_agent import ConversationInitiationClientData, ToAgent
 
-__all__ = ["CallRecord", "ConversationRecord", "Ending", "Line", "RequestRecord", "Speaker"]
+__all__ = ["CallRecord", "ConversationRecord", "Ending", "Failure", "Line", "RequestRecord", "Speaker"]
 
 Speaker = Literal["agent", "user"]
 
@@ -31,7 +32,10 @@ class Line:
 
 @define
 class CallRecord:
-    """A call of a client tool; ``result`` stays None where none came in time."""
+    """A call of a client tool; ``result`` stays None where none came in time.
+
+    ``outcome`` is for whoever runs the tools beside the simulator, and knows more than what comes over the wire.
+    """
 
     tool: str
     tool_call_id: str
@@ -40,6 +44,7 @@ class CallRecord:
     answered_at: float | None = None
     result: str | None = None
     is_error: bool | None = None
+    outcome: Outcome | None = None
     answered: trio.Event = field(factory=trio.Event, repr=False, eq=False)
 
     @property
@@ -62,11 +67,25 @@ class Ending:
     is_reset: bool = False
 
 
+@frozen
+class Failure:
+    """An expectation of the scenario's that was not met: where it stands, and in words what was expected and came."""
+
+    place: str
+    message: str
+    expected: str = ""
+    got: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
 @define(eq=False)
 class ConversationRecord:
     """What happened in one conversation. ``sent`` and ``received`` count frames by type; ``counts`` what was odd.
 
-    ``problem`` is the expectation of the scenario that was not met, if any; it has ended the conversation.
+    ``failure`` is the expectation of the scenario that was not met, if any; it has ended the conversation. ``place`` is
+    where in the scenario the agent is, ``is_played`` whether it has done all that stands there.
     """
 
     conversation_id: str
@@ -82,7 +101,9 @@ class ConversationRecord:
     sent: Counter[str] = Factory(Counter)
     received: Counter[str] = Factory(Counter)
     counts: Counter[str] = Factory(Counter)
-    problem: str | None = None
+    place: str = ""
+    is_played: bool = False
+    failure: Failure | None = None
     ending: Ending | None = None
     started_at: float = Factory(trio.current_time)
     started_at_unix: float = Factory(time.time)
@@ -90,6 +111,11 @@ class ConversationRecord:
     ended: trio.Event = field(factory=trio.Event, repr=False)
     feedback: Mapping[str, Any] = Factory(dict)  # by REST
     is_deleted: bool = False  # by REST: no longer told there
+
+    @property
+    def problem(self) -> str | None:
+        """The failure in words."""
+        return None if self.failure is None else str(self.failure)
 
     @property
     def seconds(self) -> float:

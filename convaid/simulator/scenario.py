@@ -1,23 +1,36 @@
-"""Scenarios: who the simulated agent is, and what it does in a conversation, as value classes.
+"""Scenarios: what the simulated agent does in a conversation, as value classes.
 
 An agent works through its ``steps`` in order; after the last one its ``rules`` answer whatever the user says, until
-somebody hangs up. Failures are steps like any other.
+somebody hangs up. Failures are steps like any other. Durations are seconds, but for those whose names end in ``_ms``:
+``within_ms`` is the time that an expectation has, ``after_ms`` how long a step waits after the one before.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import attrs
 from attrs import Factory, field, frozen
-from attrs.validators import ge
 
-from convaid.audio.formats import AudioFormat
+from convaid.events import Outcome
+from convaid.simulator.agent import Agent, Voice
+from convaid.simulator.fields import (
+    check_close_code,
+    check_not_empty,
+    check_not_negative,
+    check_positive,
+    check_status,
+    pattern_field,
+    positive_field,
+)
+from convaid.simulator.patterns import check_expected_result, check_expected_table
 
 __all__ = [
+    "STEPS",
     "Agent",
+    "Alternative",
+    "Branch",
     "Call",
     "Close",
     "Drop",
@@ -36,60 +49,27 @@ __all__ = [
     "Silence",
     "Step",
     "Voice",
+    "find_short_field",
 ]
 
-SOON = 60.0  # seconds that an expectation waits where the scenario does not say
-
-
-def check_pattern(_: object, __: object, pattern: str | None) -> None:
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise ValueError(f"is not a regular expression: {error}") from None
-
-
-def check_format(_: object, __: object, name: str) -> None:
-    AudioFormat.parse(name)
-
-
-def check_positive(_: object, __: object, seconds: float) -> None:
-    if not seconds > 0:
-        raise ValueError("must be more than 0")
-
-
-def check_close_code(_: object, __: object, code: int) -> None:
-    if not 1000 <= code < 5000:
-        raise ValueError("a close code is from 1000 to 4999")
-
-
-def check_status(_: object, __: object, status: int | None) -> None:
-    if status is not None and not 400 <= status < 600:
-        raise ValueError("an HTTP status that refuses is from 400 to 599")
-
-
-def seconds_field(default: float) -> Any:
-    return field(default=default, validator=check_positive)
-
-
-def pattern_field(default: str | None = "") -> Any:
-    """A regular expression, searched for anywhere in the text, whatever the case; the empty one fits any text."""
-    return field(default=default, validator=check_pattern)
-
-
-# --- steps: the first field is the one that may be written alone ---------------------------------------------------
+EXAMPLE = "what the user says here in a test or a demonstration"
 
 
 @frozen
 class Step:
     """One thing that the agent does, or waits for."""
 
+    after_ms: Annotated[float, "milliseconds from the end of the step before to the beginning of this one"] = field(
+        default=0.0, validator=check_not_negative, kw_only=True
+    )
+
 
 @frozen
 class Say(Step):
     """The agent says something, by voice too unless the conversation is text only.
 
-    ``{{name}}`` is replaced by the dynamic variable of that name, ``{result}`` by the last call's result; in a rule
-    ``$1`` by what the first group of ``when`` matched.
+    ``{{name}}`` is replaced by the dynamic variable of that name, ``{result}`` by the last call's result; in a rule and
+    in an alternative's steps, ``$1`` by what the first group of ``when`` matched.
     """
 
     text: str
@@ -97,43 +77,92 @@ class Say(Step):
 
 @frozen
 class ExpectText(Step):
-    """The user's next turn is a text that matches. ``example`` is what a demonstration may write here."""
+    """The user's next turn is a text that matches."""
 
-    matches: str = pattern_field()
-    within: float = seconds_field(SOON)
-    example: str = ""
+    matches: Annotated[str, "a regular expression that is found in the text, whatever the case"] = pattern_field()
+    within_ms: Annotated[float, "milliseconds that the user has"] = positive_field(60_000.0)
+    example: Annotated[str, EXAMPLE] = ""
 
 
 @frozen
 class ExpectAudio(Step):
     """The user's next turn is spoken, from the first sound to the quiet after the last."""
 
-    within: float = seconds_field(SOON)
+    within_ms: Annotated[float, "milliseconds that the user has"] = positive_field(60_000.0)
+
+
+@frozen
+class Alternative:
+    """One way on from a branch: what the agent does if the user says something that matches.
+
+    ``$1`` in the steps stands for what the first group of ``when`` matched, and ``#1``, alone in a parameter of a call,
+    for the same as a number.
+    """
+
+    when: Annotated[str, "a regular expression; left out, it fits whatever the user says"] = pattern_field()
+    steps: Sequence[Step] = ()
+    again: Annotated[bool, "after its steps the user chooses again"] = False
+    example: Annotated[str, EXAMPLE] = ""
+
+
+@frozen
+class Branch(Step):
+    """The user's next turn decides how it goes on: with the first alternative that fits, or not at all."""
+
+    among: Annotated[list[Alternative], "the alternatives"] = field(validator=check_not_empty)
+    within_ms: Annotated[float, "milliseconds that the user has for each turn"] = positive_field(60_000.0)
+    rounds: Annotated[int, "how often the user may choose, at most"] = field(default=20, validator=check_positive)
 
 
 @frozen
 class Call(Step):
-    """The agent calls a client tool and waits for its result, as long as the platform would by default.
+    """The agent calls a client tool and waits for its result.
 
-    A result that does not come in time is a failure only where one was expected; otherwise the agent goes on, as the
-    platform's does. Without ``wait`` the next step follows at once (see `ExpectResults`).
+    What is expected fails if no result comes in time; where nothing is, the agent goes on after
+    ``response_timeout_secs``, as the platform's does. Without ``wait`` the next step follows at once, and what is
+    expected is looked at by ``expect_results``.
+
+    In ``expect_result`` text is a regular expression for the result as it came. A table or a list is held against the
+    result as JSON: what stands in it must be there, whatever else is. In it, a value fits itself, but for three tables:
+    ``{pattern = "…"}`` fits text that matches, ``{any = true}`` whatever is there, ``{exact = …}`` its value alone.
     """
 
     tool: str
-    parameters: dict[str, Any] = Factory(dict)
-    expect_result: str | None = pattern_field(None)
-    expect_error: bool | None = None
-    within: float = seconds_field(20.0)
-    expects_response: bool = True
-    wait: bool = True
-    parameters_json: str = ""  # in a rule: all of them, as the user has typed them
+    parameters: Annotated[dict[str, Any], "what it is called with"] = Factory(dict)
+    expect_result: Annotated[Any, "a pattern for the result, or a part of it as JSON"] = field(
+        default=None, validator=check_expected_result
+    )
+    expect_error: Annotated[bool | None, "whether the tool reports an error"] = None
+    expect_outcome: Annotated[
+        Outcome | None, "how the call ends; where only the result is known, whether that is an error must fit"
+    ] = None
+    expect_parameters: Annotated[
+        dict[str, Any], "a part of what it is called with, once all is filled in; as in expect_result"
+    ] = field(factory=dict, validator=check_expected_table)
+    within_ms: Annotated[float | None, "milliseconds in which the result must come"] = positive_field(None)
+    response_timeout_secs: Annotated[float, "seconds that the agent waits, as set on the platform"] = positive_field(20)
+    expects_response: Annotated[bool, "false: the agent does not wait for a result, nor hear it"] = True
+    wait: Annotated[bool, "false: the next step follows at once"] = True
+    parameters_json: Annotated[
+        str, 'instead of parameters, where the user types them: all of them, as in {"zone": "$1"}'
+    ] = ""
+
+    @property
+    def patience(self) -> float:
+        """Seconds that the agent waits for the result."""
+        return min(self.response_timeout_secs, float("inf") if self.within_ms is None else self.within_ms / 1000)
+
+    @property
+    def needs_result(self) -> bool:
+        """Whether a result that does not come in time is a failure."""
+        return (self.within_ms, self.expect_result, self.expect_error, self.expect_outcome) != (None,) * 4
 
 
 @frozen
 class ExpectResults(Step):
     """Every call that was not waited for has its result."""
 
-    within: float = seconds_field(20.0)
+    within_ms: Annotated[float, "milliseconds that they have"] = positive_field(20_000.0)
 
 
 @frozen
@@ -202,6 +231,7 @@ STEPS: dict[str, type[Step]] = {
     "say": Say,
     "expect_text": ExpectText,
     "expect_audio": ExpectAudio,
+    "branch": Branch,
     "call": Call,
     "expect_results": ExpectResults,
     "interrupt": Interrupt,
@@ -216,7 +246,9 @@ STEPS: dict[str, type[Step]] = {
 }
 
 
-# --- the rest of a scenario ----------------------------------------------------------------------------------------
+def find_short_field(step: type[Step]) -> attrs.Attribute[Any] | None:
+    """The field of a step that may be written alone: its first."""
+    return next((field for field in attrs.fields(step) if not field.kw_only), None)
 
 
 @frozen
@@ -227,58 +259,11 @@ class Rule:
     for what the first group matched, and ``#1``, alone in a parameter, for the same as a number.
     """
 
-    when: str = pattern_field()
+    when: Annotated[str, "a regular expression; left out, it fits whatever the user says"] = pattern_field()
     call: Call | None = None
     say: str = ""
-    end: bool = False
-
-
-@frozen
-class Voice:
-    """How the agent sounds: a WAV file's beginning, as long as the text takes to say, or a tone."""
-
-    wav: Path | None = None
-    tone: int = field(default=330, validator=check_positive)  # Hz, whole: one second of it is repeated without a click
-    pace: float = seconds_field(15.0)  # characters of text a second
-    chunk: float = seconds_field(0.1)  # seconds of speech in one frame
-    speed: float = seconds_field(5.0)  # times faster than real time that speech is sent
-
-
-@frozen
-class Agent:
-    """The simulated agent's settings, as the platform keeps them for a real one."""
-
-    id: str = ""  # empty: the agent answers to any id
-    requires_authorization: bool = False  # a private agent: signed URL or API key
-    first_message: str = ""
-    text_only: bool = False
-    client_events: list[str] = Factory(
-        lambda: [
-            "audio",
-            "interruption",
-            "user_transcript",
-            "agent_response",
-            "agent_response_correction",
-            "agent_chat_response_part",
-            "agent_response_complete",
-            "agent_tool_request",
-            "agent_tool_response",
-        ]
-    )  # metadata, pings, tool calls and errors are always sent
-    user_input_audio_format: str = field(default="pcm_16000", validator=check_format)
-    agent_output_audio_format: str = field(default="pcm_16000", validator=check_format)
-    required_dynamic_variables: list[str] = Factory(list)  # beside those that first_message names
-    dynamic_variables: dict[str, Any] = Factory(dict)  # for those that the user leaves out
-    allowed_overrides: list[str] = Factory(lambda: ["conversation.text_only"])
-    metadata_delay: float = field(default=0.0, validator=ge(0))  # seconds; inf: the metadata never comes
-    ping_interval: float = seconds_field(2.0)  # inf: no pings
-    input_limit: float = seconds_field(60.0)  # without any input from the user the platform hangs up
-    max_duration: float = seconds_field(600.0)
-
-    @property
-    def audio_formats(self) -> tuple[str, str]:
-        """What is heard, and what is spoken."""
-        return self.user_input_audio_format, self.agent_output_audio_format
+    end: Annotated[bool, "the agent hangs up"] = False
+    example: Annotated[str, EXAMPLE] = ""
 
 
 @frozen
@@ -298,5 +283,5 @@ class Scenario:
 
     @property
     def examples(self) -> list[str]:
-        """What a user may write to get through the steps, one text for each that is expected."""
+        """What a user may write to get through the steps, where they do not branch."""
         return [step.example for step in self.steps if isinstance(step, ExpectText)]

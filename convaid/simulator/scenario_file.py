@@ -1,7 +1,7 @@
 """Reading scenarios from TOML files.
 
 In ``[[steps]]`` each step is a table with one key, its name: ``say = {text = "Hello"}``. A step's first field may be
-written alone: ``say = "Hello"``; ``drop = {}`` needs nothing.
+written alone: ``say = "Hello"``; ``drop = {}`` needs nothing. The alternatives of a branch have steps of their own.
 """
 
 from __future__ import annotations
@@ -10,29 +10,48 @@ import re
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import attrs
-from attrs import Factory, field, frozen
+from attrs import Factory, frozen
 
 from convaid.audio import WavReader
 from convaid.errors import ConfigurationError, Problem, StructureError
-from convaid.simulator.scenario import STEPS, Agent, Refuse, Rule, Scenario, Step, Voice
-from convaid.structuring import structure
-
-__all__ = ["load_scenario", "parse_scenario"]
-
-StepTable = attrs.make_class(
-    "StepTable", {name: field(default=None, type=cast(type, cls | None)) for name, cls in STEPS.items()}, frozen=True
+from convaid.simulator.scenario import (
+    STEPS,
+    Agent,
+    Alternative,
+    Branch,
+    Refuse,
+    Rule,
+    Scenario,
+    Step,
+    Voice,
+    find_short_field,
 )
+from convaid.structuring import structure
+from convaid.wording import describe_value, join_path, nearest
+
+T = TypeVar("T")
+
+__all__ = ["ScenarioFile", "list_bundled", "load_scenario", "parse_scenario"]
+
+DEEPEST = 20  # branches within branches
 
 
 @frozen
 class ScenarioFile:
+    """A scenario: who the simulated agent is, and what it does in a conversation."""
+
     agent: Agent = Factory(Agent)
     voice: Voice = Factory(Voice)
-    steps: list[StepTable] = Factory(list)  # type: ignore[valid-type]  # a class made at run time
+    steps: list[Step] = Factory(list)
     rules: list[Rule] = Factory(list)
+
+
+def list_bundled() -> list[str]:
+    """Return the names of the bundled scenarios."""
+    return sorted(file.name.removesuffix(".toml") for file in (files(__package__) / "scenarios").iterdir())
 
 
 def load_scenario(source: str | Path) -> Scenario:
@@ -57,11 +76,9 @@ def parse_scenario(text: str, source: str, folder: Path = Path()) -> Scenario:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(source, [Problem("", f"is not TOML: {error}")]) from None
-    try:
-        content = structure(_write_out(table), ScenarioFile)
-    except StructureError as error:
-        raise ConfigurationError(source, error.problems) from None
-    steps, problems = _pick_steps(content.steps)
+    reader = Reader()
+    steps = reader.read_steps(table.pop("steps", []), "steps")
+    content = reader.read(table, ScenarioFile, "") or ScenarioFile()
     voice = content.voice
     if voice.wav is not None:
         wav = folder / voice.wav
@@ -70,39 +87,80 @@ def parse_scenario(text: str, source: str, folder: Path = Path()) -> Scenario:
             with wav.open("rb") as file:
                 WavReader(file)
         except (OSError, ValueError) as error:
-            problems.append(Problem("voice.wav", f"cannot be read: {error}"))
-    if problems:
-        raise ConfigurationError(source, problems)
+            reader.complain("voice.wav", f"cannot be read: {error}")
+    if reader.problems:
+        raise ConfigurationError(source, reader.problems)
     return Scenario(Path(source).stem, content.agent, voice, steps, content.rules)
 
 
-def _write_out(table: dict[str, Any]) -> dict[str, Any]:
-    """Write a step's or a rule's first field, where it stands alone, as the table that it is short for."""
+class Reader:
+    """Reads the tables of one scenario, and collects what is wrong with them."""
 
-    def write_out(name: str, value: Any) -> Any:
-        if name not in STEPS or isinstance(value, dict) or not (fields := attrs.fields(STEPS[name])):
-            return value
-        return {fields[0].name: value}
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
 
-    steps = table.get("steps")
-    if not isinstance(steps, list):
-        return table
-    return table | {
-        "steps": [
-            {name: write_out(name, value) for name, value in step.items()} if isinstance(step, dict) else step
-            for step in steps
+    def complain(self, path: str, message: str) -> None:
+        self.problems.append(Problem(path, message))
+
+    def read(self, value: Any, shape: type[T], path: str) -> T | None:
+        """Read what has no steps in it; None where that cannot be."""
+        try:
+            return structure(value, shape, path)
+        except StructureError as error:
+            self.problems += error.problems
+            return None
+
+    def read_steps(self, value: Any, path: str, depth: int = 0) -> list[Step]:
+        """Read a list of steps; those that are wrong are left out."""
+        if not isinstance(value, list):
+            self.complain(path, f"expected a list, got {describe_value(value)}")
+            return []
+        steps = [self._read_step(table, join_path(path, number), depth) for number, table in enumerate(value)]
+        for number, step in enumerate(steps):
+            if isinstance(step, Refuse) and (number or depth):
+                self.complain(f"{path}[{number}].refuse", "only the first step can refuse the conversation")
+        return [step for step in steps if step is not None]
+
+    def _read_step(self, table: Any, path: str, depth: int) -> Step | None:
+        if not isinstance(table, dict):
+            self.complain(path, f"expected a table (object), got {describe_value(table)}")
+            return None
+        unknown = table.keys() - STEPS
+        for name in sorted(unknown):
+            found = nearest(name, STEPS)
+            hint = f'did you mean "{found[0]}"?' if found else f"known here: {', '.join(STEPS)}"
+            self.complain(join_path(path, name), f"is not known; {hint}")
+        if not unknown and len(table) != 1:
+            self.complain(path, f"a step has one name, this one has {len(table)}")
+        if unknown or len(table) != 1:
+            return None
+        ((name, content),) = table.items()
+        shape = STEPS[name]
+        short = find_short_field(shape)
+        if short is not None and not isinstance(content, dict):
+            content = {short.name: content}
+        path = join_path(path, name)
+        return self._read_branch(content, path, depth) if shape is Branch else self.read(content, shape, path)
+
+    def _read_branch(self, content: Any, path: str, depth: int) -> Branch | None:
+        """Read a branch: first its alternatives without their steps, then those."""
+        among = content.get("among") if isinstance(content, dict) else None
+        if not isinstance(among, list):
+            return self.read(content, Branch, path)
+        if depth == DEEPEST:
+            self.complain(path, "is nested too deeply")
+            return None
+        bare = [_leave_out(table, "steps") for table in among]
+        branch = self.read(content | {"among": bare}, Branch, path)
+        alternatives = branch.among if branch is not None else [Alternative()] * len(among)
+        complete = [
+            attrs.evolve(alternative, steps=self.read_steps(table["steps"], f"{path}.among[{number}].steps", depth + 1))
+            if isinstance(table, dict) and "steps" in table
+            else alternative
+            for number, (table, alternative) in enumerate(zip(among, alternatives, strict=True))
         ]
-    }
+        return branch and attrs.evolve(branch, among=complete)
 
 
-def _pick_steps(tables: list[Any]) -> tuple[list[Step], list[Problem]]:
-    steps: list[Step] = []
-    problems: list[Problem] = []
-    for number, table in enumerate(tables):
-        named = [step for name in STEPS if (step := getattr(table, name)) is not None]
-        if len(named) != 1:
-            problems.append(Problem(f"steps[{number}]", f"a step has one name, this one has {len(named)}"))
-        elif number and isinstance(named[0], Refuse):
-            problems.append(Problem(f"steps[{number}].refuse", "only the first step can refuse the conversation"))
-        steps += named
-    return steps, problems
+def _leave_out(table: Any, name: str) -> Any:
+    return {key: value for key, value in table.items() if key != name} if isinstance(table, dict) else table

@@ -28,6 +28,7 @@ from convaid.simulator.acting import ScenarioActor
 from convaid.simulator.answers import Answer, Request, refuse
 from convaid.simulator.conversation import GOODBYE_LIMIT, Conversation
 from convaid.simulator.http import HttpConnection
+from convaid.simulator.reciting import Reciter
 from convaid.simulator.record import KEPT, ConversationRecord, Ending, RequestRecord
 from convaid.simulator.rest import CONVERSATION_PATH, Authorization, RestRoutes
 from convaid.simulator.scenario import Agent, Refuse, Scenario
@@ -63,6 +64,8 @@ class SimulatorSettings:
     scenarios: Sequence[Scenario] = field(factory=lambda: [load_scenario("default")], validator=min_len(1))
     api_key: str | None = field(default=None, repr=False)
     file: Path | None = None
+    reciter: Reciter | None = field(default=None, repr=False)
+    """Says the user's part, where there is to be one conversation only."""
 
 
 class Simulator:
@@ -79,6 +82,7 @@ class Simulator:
         self.requests: deque[RequestRecord] = deque(maxlen=KEPT)
         self._scenarios = settings.scenarios
         self._speeches = speeches
+        self._reciter = settings.reciter
         self._started = 0
         self._another = trio.Event()
         self._authorization = Authorization(settings.api_key)
@@ -169,7 +173,7 @@ class Simulator:
                         await websocket.aclose(refusal.code, refusal.reason)
                 else:
                     conversation = Conversation(PeerLink(websocket, served, nursery), scenario.agent, record)
-                    await conversation.hold(ScenarioActor(conversation, scenario, speech))
+                    await conversation.hold(ScenarioActor(conversation, scenario, speech, self._reciter))
                 nursery.cancel_scope.cancel()
         finally:
             end_record(record, record.ending or Ending("simulator", ABNORMAL))

@@ -33,7 +33,7 @@ def test_the_version() -> None:
 def test_help_lists_every_command() -> None:
     result = run_convaid("--help")
     assert result.returncode == 0
-    for command in ("chat", "check", "demo", "plugin", "plugins", "run", "simulate", "tools"):
+    for command in ("chat", "check", "demo", "plugin", "plugins", "run", "simulate", "test", "tools"):
         assert f"\n  {command} " in result.stdout
 
 

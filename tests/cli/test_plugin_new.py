@@ -54,16 +54,24 @@ def test_a_new_plugin_installs_passes_its_tests_and_works(python: Path, tmp_path
         "README.md",
         "convaid_living_room.py",
         "pyproject.toml",
+        "scenarios",
         "test_convaid_living_room.py",
     ]
-    assert not any("$" in file.read_text() for file in plugin.iterdir())
+    assert not any("$" in file.read_text() for file in plugin.rglob("*") if file.is_file())
 
     quiet = ("--no-build-isolation", "--no-deps", "--quiet")
     installed = run(python, "pip", "install", *quiet, str(plugin), folder=tmp_path)
     assert installed.returncode == 0, installed.stderr
-    tests = run(python, "pytest", "-q", str(plugin / "test_convaid_living_room.py"), "-W", "error", folder=tmp_path)
+    tests = run(python, "pytest", "-q", str(plugin), "-W", "error", folder=tmp_path)
     assert tests.returncode == 0, tests.stdout + tests.stderr
     assert "5 passed" in tests.stdout
+
+    held = run(python, "convaid", "test", "--json", folder=plugin)
+    assert held.returncode == 0, held.stdout + held.stderr
+    told = json.loads(held.stdout)
+    assert [report["name"] for report in told["scenarios"]] == ["scenarios/greet.toml"]
+    outcomes = {tool["tool"]: tool["outcomes"] for tool in told["tools"]}
+    assert outcomes["living_room_greet"] == {"ok": 1, "invalid": 1}
 
     listed = run(python, "convaid", "plugins", "--json", folder=tmp_path)
     assert listed.returncode == 0, listed.stderr

@@ -16,7 +16,7 @@ from .running import LIMIT, start_convaid
 
 SCENARIO = """
 steps = [
-    {call = {tool = "linger", parameters = {seconds = SECONDS}, within = 15.0}},
+    {call = {tool = "linger", parameters = {seconds = SECONDS}, response_timeout_secs = 15.0}},
     {say = "Done."},
 ]
 """

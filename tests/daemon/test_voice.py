@@ -66,7 +66,7 @@ def speech(tmp_path: Path) -> Path:
 async def test_speech_is_heard_and_answered_by_voice(speech: Path, tmp_path: Path) -> None:
     heard = tmp_path / "heard.wav"
     audio = f'audio = "wav"\n[conversations.main.wav]\nmicrophone = "{speech}"\nspeaker = "{heard}"'
-    scenario = 'steps = [{expect_audio = {within = 10.0}}, {say = "It is noon in Berlin."}, {end = {}}]'
+    scenario = 'steps = [{expect_audio = {within_ms = 10000}}, {say = "It is noon in Berlin."}, {end = {}}]'
     async with hold(scenario, configuration=configure(audio)) as held:
         await held.over.wait()
         (record,) = held.simulator.conversations
@@ -85,7 +85,7 @@ async def test_the_announced_formats_are_obeyed(user_input: str, agent_output: s
     heard = tmp_path / "heard.wav"
     audio = f'audio = "wav"\n[conversations.main.wav]\nmicrophone = "{microphone}"\nspeaker = "{heard}"'
     scenario = f"""
-steps = [{{expect_audio = {{within = 10.0}}}}, {{say = "Fifteen letters"}}, {{end = {{}}}}]
+steps = [{{expect_audio = {{within_ms = 10000}}}}, {{say = "Fifteen letters"}}, {{end = {{}}}}]
 [agent]
 user_input_audio_format = "{user_input}"
 agent_output_audio_format = "{agent_output}"
@@ -145,7 +145,7 @@ async def test_programs_are_microphone_and_speaker(tmp_path: Path) -> None:
 microphone = ["python3", "{tmp_path}/record.py", "{tmp_path}/said.raw"]
 speaker = ["sh", "-c", "cat >> {tmp_path}/heard.raw"]
 """
-    scenario = 'steps = [{expect_audio = {within = 10.0}}, {say = "Fifteen letters"}, {end = {}}]'
+    scenario = 'steps = [{expect_audio = {within_ms = 10000}}, {say = "Fifteen letters"}, {end = {}}]'
     async with hold(scenario, configuration=configure(audio)) as held:
         await held.over.wait()
         (record,) = held.simulator.conversations

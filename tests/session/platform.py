@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import trio
 from attrs import define, field
 
@@ -11,44 +9,35 @@ from convaid.errors import RemoteProtocolError
 from convaid.protocol.agent_side import AgentSide
 from convaid.protocol.from_agent import ConversationInitiationMetadata, FromAgent
 from convaid.protocol.to_agent import ToAgent
-from convaid.transport import Link, LinkClosed
+from convaid.testing import link as memory
+from convaid.transport import LinkClosed
 
 
 @define(eq=False)
-class MemoryLink(Link):
-    """A link whose other end is a `Platform`. ``is_dead``: half-open, nothing arrives any more in either direction."""
+class MemoryLink(memory.MemoryLink):
+    """Can fail. ``is_dead``: half-open, nothing arrives any more in either direction."""
 
-    heard: float = field(factory=trio.current_time)
     is_dead: bool = False
     takes_data: bool = True
     pings: int = 0
 
-    def __attrs_post_init__(self) -> None:
-        self.to_platform, self.from_us = trio.open_memory_channel[str](math.inf)
-        self.to_us, self.from_platform = trio.open_memory_channel[str | bytes | LinkClosed](math.inf)
-
-    @property
-    def heard_at(self) -> float:
-        return self.heard
-
     async def receive(self) -> str | bytes | LinkClosed:
-        frame = await self.from_platform.receive()
+        heard = self.heard
+        frame = await super().receive()
         if self.is_dead:
+            self.heard = heard
             await trio.sleep_forever()
-        self.heard = trio.current_time()
         return frame
 
     async def send(self, frame: str) -> bool:
         if not self.takes_data:
             await trio.sleep_forever()
-        await trio.lowlevel.checkpoint()
-        self.to_platform.send_nowait(frame)
-        return True
+        return await super().send(frame)
 
     def ping(self) -> None:
         self.pings += 1
         if not self.is_dead:
-            self.heard = trio.current_time()
+            super().ping()
 
 
 @define(eq=False)

@@ -170,7 +170,9 @@ async def test_a_turn_in_text_mode_is_streamed_and_shares_one_event_id(autojump_
 
 async def test_what_the_agents_settings_leave_out_is_not_sent(autojump_clock: MockClock) -> None:
     agent = Agent(text_only=True, client_events=["agent_response"])
-    async with hold_conversation(Scenario(agent=agent, steps=[Say("Hi."), Call("t", within=1), End()])) as (peer, _):
+    async with hold_conversation(
+        Scenario(agent=agent, steps=[Say("Hi."), Call("t", response_timeout_secs=1), End()])
+    ) as (peer, _):
         pass
     assert set(peer.types()) == {"conversation_initiation_metadata", "ping", "agent_response", "client_tool_call"}
 
@@ -202,10 +204,10 @@ async def test_user_text_comes_back_as_a_transcript(autojump_clock: MockClock) -
 @pytest.mark.parametrize(
     ("step", "text", "problem"),
     [
-        (ExpectText("yes", within=5), None, "steps[0].expect_text: no text within 5 s"),
+        (ExpectText("yes", within_ms=5000), None, "steps[0].expect_text: no text within 5 s"),
         (ExpectText("yes"), "no", "steps[0].expect_text: expected a text that matches 'yes', got 'no'"),
         (ExpectAudio(), "yes", "steps[0].expect_audio: expected speech, the user came with 'yes'"),
-        (ExpectAudio(within=3), None, "steps[0].expect_audio: no speech within 3 s"),
+        (ExpectAudio(within_ms=3000), None, "steps[0].expect_audio: no speech within 3 s"),
     ],
 )
 async def test_an_expectation_that_is_not_met_ends_the_conversation(
@@ -240,7 +242,7 @@ async def test_a_call_is_recorded_with_its_result_and_its_time(autojump_clock: M
 @pytest.mark.parametrize(
     ("expectation", "is_error", "problem"),
     [
-        ({"expect_result": "^6$"}, False, "expected add to answer '^6$', got '5'"),
+        ({"expect_result": "^6$"}, False, "the result of add: expected what matches '^6$', got '5'"),
         ({"expect_error": True}, False, "expected an error of add, got '5'"),
         ({"expect_error": False}, True, "expected a result of add, got '5'"),
     ],
@@ -255,13 +257,15 @@ async def test_another_result_than_expected(
 
 
 async def test_a_result_that_never_comes_fails_where_it_was_expected(autojump_clock: MockClock) -> None:
-    async with hold_conversation(Scenario(steps=[Call("add", expect_result="5", within=3)])) as (_, record):
+    async with hold_conversation(Scenario(steps=[Call("add", expect_result="5", within_ms=3000)])) as (_, record):
         pass
     assert record.problem == "steps[0].call: add did not answer within 3 s"
 
 
 async def test_a_late_result_is_counted_and_the_agent_has_gone_on(autojump_clock: MockClock) -> None:
-    scenario = Scenario(agent=TEXT, steps=[Call("slow", within=2), Say("Never mind."), ExpectText(), End()])
+    scenario = Scenario(
+        agent=TEXT, steps=[Call("slow", response_timeout_secs=2), Say("Never mind."), ExpectText(), End()]
+    )
     async with hold_conversation(scenario) as (peer, record):
         await trio.sleep(3)
         peer.put(ClientToolResult(find_call_id(peer, "slow"), "at last", False))
@@ -285,7 +289,7 @@ async def test_calls_overlap_and_results_come_in_any_order(autojump_clock: MockC
 
 
 async def test_results_that_were_not_waited_for_may_be_missed_later(autojump_clock: MockClock) -> None:
-    steps = [Call("a", wait=False), Call("b", wait=False), ExpectResults(within=2)]
+    steps = [Call("a", wait=False), Call("b", wait=False), ExpectResults(within_ms=2000)]
     async with hold_conversation(Scenario(steps=steps)) as (peer, record):
         await trio.sleep(1)
         peer.put(ClientToolResult(find_call_id(peer, "a"), "A", False))

@@ -14,6 +14,8 @@ from convaid.errors import ConfigurationError
 from convaid.simulator import Scenario, load_scenario, parse_scenario
 from convaid.simulator.scenario import (
     STEPS,
+    Alternative,
+    Branch,
     Call,
     Close,
     Drop,
@@ -29,6 +31,7 @@ from convaid.simulator.scenario import (
     Rule,
     Say,
     Silence,
+    find_short_field,
 )
 
 EVERY_STEP = """
@@ -48,13 +51,15 @@ say = {text = "Hello"}
 [[steps]]
 expect_text = "hi|hello"
 [[steps]]
-expect_text = {within = 5}
+expect_text = {within_ms = 5000}
 [[steps]]
 expect_audio = {}
 [[steps]]
 call = "now"
 [[steps]]
-call = {tool = "now", parameters = {zone = {name = "UTC"}}, expect_result = "12", within = 3, expects_response = false}
+call = {tool = "now", parameters = {zone = {name = "UTC"}}, expect_result = "12", within_ms = 3000, wait = false}
+[[steps]]
+branch = [{when = "yes"}]
 [[steps]]
 expect_results = {}
 [[steps]]
@@ -68,7 +73,7 @@ error = {code = 1011, error_type = "unknown_websocket_crash"}
 [[steps]]
 close = 4300
 [[steps]]
-drop = {}
+drop = {after_ms = 250}
 [[steps]]
 raw = "not JSON"
 [[steps]]
@@ -79,6 +84,27 @@ when = "time (.*)"
 call = {tool = "now", parameters = {zone = "$1"}}
 say = "{result}"
 end = true
+"""
+
+
+BRANCHES = """
+[[steps]]
+say = "Tea or coffee?"
+
+[[steps]]
+[[steps.branch.among]]
+when = "(tea|coffee)"
+example = "Tea, please."
+steps = [
+    {say = "Milk with your $1?"},
+    {branch = [{when = "yes", steps = [{call = "pour_milk"}]}, {}]},
+]
+[[steps.branch.among]]
+again = true
+steps = [{say = "Pardon?"}]
+
+[[steps]]
+end = {}
 """
 
 
@@ -100,23 +126,38 @@ def test_every_step_can_be_written() -> None:
         Say("Hello"),
         Say("Hello"),
         ExpectText("hi|hello"),
-        ExpectText(within=5),
+        ExpectText(within_ms=5000),
         ExpectAudio(),
         Call("now"),
-        Call("now", {"zone": {"name": "UTC"}}, "12", within=3, expects_response=False),
+        Call("now", {"zone": {"name": "UTC"}}, "12", within_ms=3000, wait=False),
+        Branch([Alternative("yes")]),
         ExpectResults(),
         Interrupt(),
         Silence(1.5),
         Freeze(2),
         Fail(1011, "unknown_websocket_crash"),
         Close(4300),
-        Drop(),
+        Drop(after_ms=250),
         Raw("not JSON"),
         End(),
     ]
     assert {type(step) for step in scenario.steps} == set(STEPS.values())
     assert list(scenario.rules) == [Rule("time (.*)", Call("now", {"zone": "$1"}), "{result}", True)]
     assert scenario.refusal == Refuse(3008, "busy")
+
+
+def test_branches_have_steps_of_their_own() -> None:
+    milk = Branch([Alternative("yes", [Call("pour_milk")]), Alternative()])
+    assert parse_scenario(BRANCHES, "story.toml").steps == [
+        Say("Tea or coffee?"),
+        Branch(
+            [
+                Alternative("(tea|coffee)", [Say("Milk with your $1?"), milk], example="Tea, please."),
+                Alternative(steps=[Say("Pardon?")], again=True),
+            ]
+        ),
+        End(),
+    ]
 
 
 def test_an_empty_file_is_an_agent_that_listens() -> None:
@@ -160,6 +201,43 @@ def test_every_problem_is_told_with_its_place() -> None:
     assert any('did you mean "ping_interval"?' in problem for problem in problems)
     assert any('did you mean "say"?' in problem for problem in problems)
     assert any("not a regular expression" in problem for problem in problems)
+
+
+def test_every_problem_of_a_branch_is_told_with_its_place() -> None:
+    assert find_problems("""
+        [[steps]]
+        branch = 3
+        [[steps]]
+        branch = []
+        [[steps]]
+        branch = [
+            {when = "(", steps = [{sai = "Hello"}, {say = 3}]},
+            5,
+            {wen = "tea", steps = 3},
+            {steps = [
+                {branch = [{steps = [{refuse = {}}, {call = {tool = "t", expect_result = {a = {pattern = "("}}}}]}]},
+            ]},
+        ]
+    """) == [
+        "steps[0].branch.among: expected a list, got the number 3",
+        "steps[1].branch.among: must not be empty",
+        "steps[2].branch.among[0].when: is not a regular expression: missing ), unterminated subpattern at position 0",
+        "steps[2].branch.among[1]: expected a table (object), got the number 5",
+        'steps[2].branch.among[2].wen: is not known; did you mean "when"?',
+        'steps[2].branch.among[0].steps[0].sai: is not known; did you mean "say"?',
+        "steps[2].branch.among[0].steps[1].say.text: expected text, got the number 3",
+        "steps[2].branch.among[2].steps: expected a list, got the number 3",
+        "steps[2].branch.among[3].steps[0].branch.among[0].steps[1].call.expect_result: "
+        "a: is not a regular expression: missing ), unterminated subpattern at position 0",
+        "steps[2].branch.among[3].steps[0].branch.among[0].steps[0].refuse: "
+        "only the first step can refuse the conversation",
+    ]
+
+
+def test_branches_may_not_be_nested_for_ever() -> None:
+    text = "{branch = [{steps = [" * 30 + "]}]}" * 30
+    (problem,) = find_problems(f"steps = [{text}]")
+    assert problem.endswith("is nested too deeply")
 
 
 def test_problems_between_steps() -> None:
@@ -212,6 +290,7 @@ def test_bundled_scenarios_are_sound(name: str) -> None:
             assert step.example
             assert re.search(step.matches, step.example, re.IGNORECASE)
     for rule in scenario.rules:
+        assert rule is next(other for other in scenario.rules if re.search(other.when, rule.example, re.IGNORECASE))
         used = {int(number) for number in re.findall(r"[$#](\d)", f"{rule.call and rule.call.parameters} {rule.say}")}
         assert max(used, default=0) <= re.compile(rule.when).groups
 
@@ -246,5 +325,7 @@ def test_the_default_rules_find_their_tool(text: str, tool: str | None, paramete
 
 def test_every_step_has_a_first_field_that_may_stand_alone_or_none() -> None:
     for cls in STEPS.values():
-        for field in attrs.fields(cls)[1:]:
-            assert field.default is not attrs.NOTHING, f"{cls.__name__}.{field.name} cannot be left out"
+        for field in attrs.fields(cls):
+            assert field.default is not attrs.NOTHING or field == find_short_field(cls), (
+                f"{cls.__name__}.{field.name} cannot be left out"
+            )

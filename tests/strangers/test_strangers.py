@@ -22,7 +22,7 @@ SUM = Scenario(
         user_input_audio_format="pcm_16000",
     ),
     steps=[
-        ExpectText(r"two and three", within=20),
+        ExpectText(r"two and three", within_ms=20_000),
         Call("add", {"a": 2, "b": 3}, expect_result="^5$", expect_error=False),
         Say("It is 5."),
         End(),

@@ -1,0 +1,42 @@
+"""Which tools a run of scenarios has driven to which outcomes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import frozen
+
+from convaid.calls import list_offered
+from convaid.config import ToolsConfig
+from convaid.events import Outcome
+from convaid.plugins import Plugins
+from convaid.testing.running import CallReport
+
+__all__ = ["DrivenTool", "count_outcomes", "find_share"]
+
+
+@frozen
+class DrivenTool:
+    """A tool, and how often its calls ended in which way. ``plugin`` is empty for one that nobody offers."""
+
+    tool: str
+    plugin: str
+    outcomes: Mapping[Outcome, int]
+
+
+def count_outcomes(calls: Iterable[CallReport], plugins: Plugins, config: ToolsConfig) -> list[DrivenTool]:
+    """Return every tool that is offered, then those that were called all the same."""
+    counts: dict[str, Counter[Outcome]] = {}
+    for call in calls:
+        counts.setdefault(call.tool, Counter())[call.outcome] += 1
+    owners = {tool.name: plugin.name for tool, plugin in list_offered(plugins, config)}
+    names = [*owners, *(name for name in counts if name not in owners)]
+    return [DrivenTool(name, owners.get(name, ""), dict(counts.get(name, {}))) for name in names]
+
+
+def find_share(driven: Sequence[DrivenTool]) -> float:
+    """Return how many per cent of the offered tools have answered at least once; 100 where none is offered."""
+    offered = [tool for tool in driven if tool.plugin]
+    answered = [tool for tool in offered if "ok" in tool.outcomes]
+    return 100 * len(answered) / len(offered) if offered else 100.0
