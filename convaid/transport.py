@@ -7,7 +7,6 @@ handshakes, does not bound the HTTP upgrade, hides TLS errors behind a time-out,
 from __future__ import annotations
 
 import functools
-import ipaddress
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -19,10 +18,11 @@ import trio
 from attrs import frozen
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
+from convaid.config.checks import is_loopback
 from convaid.errors import LinkError, LinkRefused
 from convaid.protocol.refusal import read_detail
 
-__all__ = ["Address", "Link", "LinkClosed", "is_loopback", "load_trust_store", "open_link", "split_url"]
+__all__ = ["Address", "Link", "LinkClosed", "load_trust_store", "open_link", "split_url"]
 
 log = logging.getLogger(__name__)
 
@@ -59,16 +59,6 @@ class Address:
 
     def __repr__(self) -> str:
         return f"<{'wss' if self.is_tls else 'ws'} {self.netloc}>"
-
-
-def is_loopback(host: str) -> bool:
-    """Does this host name mean this machine?"""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def split_url(url: str) -> Address:

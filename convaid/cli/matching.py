@@ -237,8 +237,8 @@ def find_key(configuration: Configuration) -> Secret | None:
     """Return the API key; `ConfigurationError` if there is none. A simulator on this machine may do without."""
     from convaid.config import find_api_key
     from convaid.config.api_key import describe_places
+    from convaid.config.checks import is_loopback
     from convaid.errors import ConfigurationError, Problem
-    from convaid.transport import is_loopback
 
     platform = configuration.platform
     key = find_api_key(platform)

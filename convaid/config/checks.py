@@ -21,6 +21,7 @@ __all__ = [
     "check_duration",
     "check_json",
     "check_own_url",
+    "is_loopback",
 ]
 
 SIMULATOR = "simulator"
@@ -74,12 +75,13 @@ def _find_fault(url: str) -> str:
         return f"is not a URL: {error}"
     if parts.scheme not in ("https", "http") or not host:
         return "is not an https:// URL"
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         return "is plain http://, which may only lead to this machine (127.0.0.1, ::1, localhost)"
     return ""
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Does this host name mean this machine?"""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -10,6 +10,7 @@ import trio
 from attrs import Factory, frozen
 
 from convaid.config import Configuration, ConversationConfig, Secret
+from convaid.config.checks import is_loopback
 from convaid.errors import ConfigurationError, LinkError, LinkRefused, Problem
 from convaid.matching.findings import Finding
 from convaid.matching.matching import find_findings
@@ -17,7 +18,6 @@ from convaid.matching.snapshot import load_snapshot
 from convaid.matching.view import PlatformAgent, PlatformView, find_response_timeouts, list_tools
 from convaid.plugins import Plugins
 from convaid.rest import Workspace, open_workspace
-from convaid.transport import is_loopback
 
 __all__ = ["Match", "fetch_view", "match_at_start"]
 

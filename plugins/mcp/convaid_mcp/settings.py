@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from convaid import Length, Range
+from convaid.config.checks import is_loopback
 from convaid.errors import Problem, StructureError
 from convaid_mcp.listings import ListedTool
 from convaid_mcp.references import REFERENCE
@@ -79,13 +79,6 @@ def _find_fault(url: str, has_secrets: bool) -> str:
         return f"is not a URL: {error}"
     if parts.scheme not in ("http", "https") or not host:
         return "is not an http:// or https:// URL"
-    if parts.scheme == "http" and has_secrets and not _is_loopback(host):
+    if parts.scheme == "http" and has_secrets and not is_loopback(host):
         return "is plain http:// to another machine, where everybody on the way could read its secrets: use https://"
     return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
