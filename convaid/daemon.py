@@ -22,6 +22,7 @@ from convaid.config import Configuration, ConversationConfig, Secret, ToolsConfi
 from convaid.errors import ConfigurationError, JournalError, Problem
 from convaid.plugins import Plugins
 from convaid.protocol.endings import SessionEnd
+from convaid.session import Tools
 from convaid.session.late import LateResult
 from convaid.session.speech import OpenSound
 from convaid.supervisor import Conversation, keep_conversing
@@ -98,17 +99,14 @@ async def run_daemon(
                         if is_matched:
                             await services.start(match_tools, configuration, plugins, api_key, tool_calls)
                         async with trio.open_nursery() as conversations:
-                            for name, settings in configuration.conversations.items():
-                                conversation = Conversation(
+                            for name in configuration.conversations:
+                                conversation = make_conversation(
                                     name,
-                                    settings,
-                                    configuration.platform.rest_url,
+                                    configuration,
                                     api_key,
-                                    tool_calls,
-                                    announcer.publish,
-                                    find_sound(settings),
-                                    daemon.stop,
-                                    grace * TOOLS_SHARE,
+                                    tools=tool_calls,
+                                    publish=announcer.publish,
+                                    stop=daemon.stop,
                                 )
                                 daemon.conversations[name] = conversation
                                 if journal is not None:
@@ -145,6 +143,30 @@ async def match_tools(
             tool_calls.learn_response_timeouts(conversation, timeouts)
     if configuration.tools.strict:
         task_status.started()
+
+
+def make_conversation(
+    name: str,
+    configuration: Configuration,
+    api_key: Secret | None,
+    *,
+    tools: Tools,
+    publish: Callable[[events.Event], None],
+    stop: trio.Event,
+) -> Conversation:
+    """Return a conversation of the configuration with all that it needs, ready to be kept going."""
+    settings = configuration.conversations[name]
+    return Conversation(
+        name,
+        settings,
+        configuration.platform.rest_url,
+        api_key,
+        tools,
+        publish,
+        find_sound(settings),
+        stop,
+        configuration.daemon.stop_grace * TOOLS_SHARE,
+    )
 
 
 @contextmanager
