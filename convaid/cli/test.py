@@ -68,7 +68,10 @@ def test(
 
     chosen = [name for name in find_scenarios(paths or (FOLDER,)) if word.lower() in name.lower()]
     if not chosen:
-        raise click.UsageError(f"there is no scenario to run{f' with {word!r} in its path' if word else ''}")
+        looked = ", ".join(paths or (FOLDER,))
+        raise click.UsageError(
+            f"there is no scenario to run in {looked}{f' with {word!r} in its path' if word else ': no *.toml'}"
+        )
     configuration, plugins = load_setting(path, or_built_in=True, is_quiet=True, talks=False)
     logging.getLogger("convaid.simulator").setLevel(logging.ERROR)  # what it would warn of is what we tell
     began = datetime.now(UTC)
@@ -102,7 +105,7 @@ def find_scenarios(paths: Iterable[str]) -> list[str]:
         elif Path(path).exists() or path in list_bundled():
             found.append(path)
         else:
-            raise click.BadParameter(f'there is no scenario, and no folder, "{path}"', param_hint="PATH")
+            raise click.BadParameter(f'there is no scenario, and no folder, "{path}"; name one', param_hint="PATH")
     return found
 
 
@@ -148,6 +151,8 @@ async def run_one(name: str, configuration: Configuration, time_limit: float) ->
         scenario = attrs.evolve(load_scenario(name), name=name)
     except ConfigurationError as error:
         return ScenarioReport(name, Failure("", str(error)))
+    if not scenario.steps and not scenario.rules:
+        return ScenarioReport(name, Failure("", f"{name}: nothing is tested: it has no [[steps]] and no [[rules]]"))
     with open_temporary_state():
         plugins = load_plugins(configuration.plugins)  # again: where they keep their state is another place
         hidden = [configuration.platform.api_key_env]

@@ -77,7 +77,7 @@ class Failure:
     got: str = ""
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.message}"
+        return f"{self.place}: {self.message}" if self.place else self.message
 
 
 @define(eq=False)

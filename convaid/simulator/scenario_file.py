@@ -76,6 +76,8 @@ def parse_scenario(text: str, source: str, folder: Path = Path()) -> Scenario:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(source, [Problem("", f"is not TOML: {error}")]) from None
+    except RecursionError:
+        raise ConfigurationError(source, [Problem("", "is nested too deeply")]) from None
     reader = Reader()
     steps = reader.read_steps(table.pop("steps", []), "steps")
     content = reader.read(table, ScenarioFile, "") or ScenarioFile()
@@ -129,6 +131,9 @@ class Reader:
         for name in sorted(unknown):
             found = nearest(name, STEPS)
             hint = f'did you mean "{found[0]}"?' if found else f"known here: {', '.join(STEPS)}"
+            owner = next((step for step in table if step in STEPS and name in attrs.fields_dict(STEPS[step])), None)
+            if owner is not None:
+                hint = f"it belongs into the step, as in {owner} = {{ {name} = … }}"
             self.complain(join_path(path, name), f"is not known; {hint}")
         if not unknown and len(table) != 1:
             self.complain(path, f"a step has one name, this one has {len(table)}")

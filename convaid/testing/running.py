@@ -12,7 +12,7 @@ import itertools
 import math
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from convaid.simulator import (
     SimulatorSettings,
     open_simulator,
 )
+from convaid.simulator.scenario import Branch, Call, Step
 from convaid.supervisor import Conversation, NotConnected, keep_conversing
 
 __all__ = ["CallReport", "ScenarioReport", "open_temporary_state", "run_scenario"]
@@ -228,10 +229,21 @@ class Run:
         if exceeded is not None:
             return Failure(record.place, f"it was not over after {exceeded:g} s")
         if record.is_played or self.scenario.refusal is not None:
-            return None
+            return self._find_slip()
         ending = record.ending
         words = f"closed by the {ending.closed_by}, {ending.code} {ending.reason}".rstrip() if ending else "no end"
         return Failure(record.place, f"the conversation was over before the scenario was: {words}")
+
+    def _find_slip(self) -> Failure | None:
+        """A tool that nobody has, called by a scenario that does not say so: its name is misspelt, most likely."""
+        rules = [rule.call for rule in self.scenario.rules if rule.call is not None]
+        written = [*find_calls(self.scenario.steps), *rules]
+        is_expected = any(call.expect_outcome == "unknown" for call in written)
+        for call in self.calls:
+            if call.outcome == "unknown" and not is_expected:
+                remedy = 'correct its name, or expect that: expect_outcome = "unknown"'
+                return Failure("", f"nobody offers the tool {call.tool}, which was called; {remedy}", got=call.result)
+        return None
 
     def write_transcript(self) -> tuple[str, ...]:
         """What was said and called, in order, a line each."""
@@ -240,6 +252,16 @@ class Run:
         began = self._record.started_at
         said = [(began + line.at, f"{line.speaker}: {line.text}") for line in self._record.transcript]
         return tuple(line for _, line in sorted(said + self._tool_lines, key=lambda timed: timed[0]))
+
+
+def find_calls(steps: Iterable[Step]) -> Iterator[Call]:
+    """All calls among some steps, those of the ways on from branches included."""
+    for step in steps:
+        if isinstance(step, Call):
+            yield step
+        elif isinstance(step, Branch):
+            for alternative in step.among:
+                yield from find_calls(alternative.steps)
 
 
 def describe_call(call: CallReport) -> str:

@@ -118,7 +118,8 @@ def test_a_floor_is_held(folder: Path) -> None:
     [
         ([], 'there is no scenario, and no folder, "scenarios"'),
         (["nothing.toml"], 'there is no scenario, and no folder, "nothing.toml"'),
-        (["demo", "-k", "other"], "there is no scenario to run with 'other' in its path"),
+        (["demo", "-k", "other"], "there is no scenario to run in demo with 'other' in its path"),
+        (["."], "there is no scenario to run in .: no *.toml"),
         (["demo", "--floor", "101"], "101"),
     ],
 )
@@ -126,6 +127,25 @@ def test_nothing_to_run_is_2(arguments: list[str], complaint: str, tmp_path: Pat
     result = run_convaid("test", *arguments, folder=tmp_path)
     assert result.returncode == 2
     assert complaint in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "    odd.toml: nothing is tested: it has no [[steps]] and no [[rules]]"),
+        (f"steps = {'[' * 3000}{']' * 3000}", "    odd.toml: is nested too deeply"),
+        (
+            '[[steps]]\nsay = "Hi"\nafter_ms = 5',
+            "    odd.toml: steps[0].after_ms: is not known; it belongs into the step, as in say = { after_ms = … }",
+        ),
+    ],
+    ids=["empty", "deep", "beside the step"],
+)
+def test_what_cannot_be_a_scenario_fails_and_says_why(text: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "odd.toml").write_text(text)
+    result = run_convaid("test", "odd.toml", folder=tmp_path)
+    assert result.returncode == 1, result.stderr
+    assert complaint in result.stdout.splitlines()
 
 
 def test_the_bundled_scenarios_pass_and_reach_every_tool(tmp_path: Path) -> None:

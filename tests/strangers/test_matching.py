@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from convaid.matching.folder import export_tools, load_folder
 from convaid.matching.matching import find_findings
 
@@ -11,6 +13,7 @@ from ..matching.workspace import open_bench
 from .test_workspace import CommandLine
 
 
+@pytest.mark.usefixtures("command_line")
 async def test_what_the_command_line_pulls_fits_after_a_push(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         shell = CommandLine(bench.simulator, tmp_path)
@@ -21,6 +24,7 @@ async def test_what_the_command_line_pulls_fits_after_a_push(tmp_path: Path) -> 
         assert find_findings(bench.offered, bench.configuration.conversations, view) == []
 
 
+@pytest.mark.usefixtures("command_line")
 async def test_the_command_line_pushes_what_is_exported(tmp_path: Path) -> None:
     async with open_bench(tmp_path, is_pushed=False) as bench:
         shell = CommandLine(bench.simulator, tmp_path)

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import trio
 
 from convaid.simulator import Agent, Scenario, Simulator, SimulatorSettings, open_simulator
 from convaid.simulator.scenario import End
 
 from ..simulator.peers import open_peer
-from .programs import find_cli, find_python_sdk, run_stranger
+from .programs import find_cli, run_stranger
 
 API_KEY = "sk_test_of_strangers"
 SCENARIO = Scenario(agent=Agent(first_message="Hello.", text_only=True), steps=[End()])
@@ -73,6 +74,7 @@ async def make_tool(simulator: Simulator, config: dict[str, Any]) -> dict[str, A
     return made
 
 
+@pytest.mark.usefixtures("command_line")
 async def test_the_command_line_pulls_and_pushes_tools(tmp_path: Path) -> None:
     async with open_simulator(SimulatorSettings([SCENARIO], API_KEY)) as simulator:
         shell = CommandLine(simulator, tmp_path)
@@ -100,6 +102,7 @@ async def test_the_command_line_pulls_and_pushes_tools(tmp_path: Path) -> None:
         assert list(simulator.workspace.tools) == [volume.id]
 
 
+@pytest.mark.usefixtures("command_line")
 async def test_the_command_line_pulls_and_pushes_agents(tmp_path: Path) -> None:
     async with open_simulator(SimulatorSettings([SCENARIO], API_KEY)) as simulator:
         shell = CommandLine(simulator, tmp_path)
@@ -120,13 +123,12 @@ async def test_the_command_line_pulls_and_pushes_agents(tmp_path: Path) -> None:
         assert names == ["Agent of the scenario scenario", "second"]
 
 
-async def test_the_python_sdk_provisions_tools_and_agents() -> None:
-    program = find_python_sdk("python_workspace.py")
+async def test_the_python_sdk_provisions_tools_and_agents(python_workspace: str) -> None:
     async with open_simulator(SimulatorSettings([SCENARIO], API_KEY)) as simulator:
         async with open_peer(simulator, query="agent_id=agent_demo") as peer:
             await peer.receive_rest()
         record = await simulator.wait_conversation()
-        seen = await run_stranger(sys.executable, program, simulator.base_url, API_KEY, record.conversation_id)
+        seen = await run_stranger(sys.executable, python_workspace, simulator.base_url, API_KEY, record.conversation_id)
     assert seen == {
         "user": "user_simulator",
         "tools": {

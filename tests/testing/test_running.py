@@ -248,3 +248,18 @@ def test_state_is_kept_in_a_place_that_is_gone_afterwards(monkeypatch: pytest.Mo
     assert not folder.exists()
     assert os.environ["XDG_STATE_HOME"] == "/home/of/somebody"
     assert "STATE_DIRECTORY" not in os.environ
+
+
+async def test_a_tool_that_nobody_has_is_a_slip_unless_it_is_expected() -> None:
+    report = await run("""
+        [[steps]]
+        call = {tool = "ad", parameters = {a = 2, b = 3}}
+    """)
+    assert report.failure is not None
+    assert "nobody offers the tool ad" in report.failure.message
+    assert "Did you mean add?" in report.failure.got
+    report = await run("""
+        [[steps]]
+        call = {tool = "ad", expect_outcome = "unknown"}
+    """)
+    assert report.passed

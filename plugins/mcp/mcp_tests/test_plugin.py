@@ -222,13 +222,18 @@ def test_settings_that_cannot_be_used_are_problems(table: dict[str, Any], proble
     assert any(str(each).startswith(f"plugins.mcp.servers.lamps.{problem}") for each in plugins.problems)
 
 
-async def test_an_unmodified_server() -> None:
-    """The reference server of the protocol's authors, from PyPI."""
+@pytest.fixture
+def reference_server() -> list[str]:
+    """The program; a plain function, as a reason to skip gets lost in an async one."""
     if find_spec("mcp_server_time") is None:
         reason = "mcp-server-time is not installed; this brings it: pip install -e 'plugins/mcp[strangers]'"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    command = [sys.executable, "-m", "mcp_server_time", "--local-timezone", "Europe/Berlin"]
-    plugins = load(time={"command": command, "tools": ["*"], "start_limit": WAIT_LIMIT})
+    return [sys.executable, "-m", "mcp_server_time", "--local-timezone", "Europe/Berlin"]
+
+
+async def test_an_unmodified_server(reference_server: list[str]) -> None:
+    """The reference server of the protocol's authors, from PyPI."""
+    plugins = load(time={"command": reference_server, "tools": ["*"], "start_limit": WAIT_LIMIT})
     assert list_names(plugins) == ["time_get_current_time", "time_convert_time"]
     convert = find_plugin(plugins).tools[1]
     assert convert.parameters["required"] == ["source_timezone", "time", "target_timezone"]
