@@ -8,20 +8,22 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 from attrs import define, field
 
 from convaid import events
-from convaid.calls import ToolCalls, note_told, open_tool_calls
+from convaid.calls import ToolCalls, list_offered, note_told, open_tool_calls
 from convaid.config import Configuration, ConversationConfig, Secret, ToolsConfig, require_api_key
 from convaid.errors import ConfigurationError, JournalError, Problem
 from convaid.plugins import Plugins
 from convaid.protocol.endings import SessionEnd
+from convaid.recording import Recorder, Redactor, find_recordings_folder
 from convaid.session import Tools
 from convaid.session.late import LateResult
 from convaid.session.speech import OpenSound
@@ -65,14 +67,16 @@ async def run_daemon(
     daemon: Daemon | None = None,
     is_dry: bool = False,
     is_matched: bool = True,
+    record_to: Path | None = None,
     task_status: trio.TaskStatus[Daemon] = trio.TASK_STATUS_IGNORED,
 ) -> Daemon:
     """Keep all conversations going until every one is over or ``stop`` is set, or SIGINT or SIGTERM arrives.
 
     Ready (``task_status``) when plugins are up and conversations begin; the network need not be there. ``observe`` is
     told every event, at once and on this loop. ``is_dry``: tools are not run, but answered with their ``mock``.
-    ``is_matched``: they are held against the platform, if there is a way. From the request to stop, everything ends
-    within ``stop_grace`` seconds; a second signal ends it at once. Raises `ConfigurationError` before anything starts.
+    ``is_matched``: they are held against the platform, if there is a way. ``record_to`` is a file for the recording of
+    sessions, whatever the configuration says of them. From the request to stop, everything ends within ``stop_grace``
+    seconds; a second signal ends it at once. Raises `ConfigurationError` before anything starts.
     """
     # With the usual 5 ms, four tools that compute in threads make a pong wait for a second.
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -107,6 +111,7 @@ async def run_daemon(
                                     tools=tool_calls,
                                     publish=announcer.publish,
                                     stop=daemon.stop,
+                                    recorder=make_recorder(name, configuration, api_key, plugins, record_to),
                                 )
                                 daemon.conversations[name] = conversation
                                 if journal is not None:
@@ -153,6 +158,7 @@ def make_conversation(
     tools: Tools,
     publish: Callable[[events.Event], None],
     stop: trio.Event,
+    recorder: Recorder | None = None,
 ) -> Conversation:
     """Return a conversation of the configuration with all that it needs, ready to be kept going."""
     settings = configuration.conversations[name]
@@ -166,7 +172,28 @@ def make_conversation(
         find_sound(settings),
         stop,
         configuration.daemon.stop_grace * TOOLS_SHARE,
+        recorder,
     )
+
+
+def make_recorder(
+    name: str, configuration: Configuration, api_key: Secret | None, plugins: Plugins, file: Path | None = None
+) -> Recorder | None:
+    """Return what records a conversation's sessions, be it to one file; None where the configuration wants none."""
+    settings = configuration.conversations[name]
+    if file is None and not settings.record:
+        return None
+    owners = {tool.name: plugin.name for tool, plugin in list_offered(plugins, configuration.tools)}
+
+    def find_hidden(tool: str) -> Collection[str]:
+        return configuration.tools.find_policy(tool, owners.get(tool, "")).redact or ()
+
+    secrets = [*configuration.secrets(), *([api_key] if api_key else [])]
+    in_initiation = settings.initiation.get("dynamic_variables")
+    variables = settings.dynamic_variables | (in_initiation if isinstance(in_initiation, dict) else {})
+    redactor = Redactor(secrets, variables, find_hidden)
+    place = file or find_recordings_folder().expanduser()
+    return Recorder(name, settings.agent_id, redactor, place, is_folder=file is None)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The journal of tool calls: what has begun once is never run again, not even after a crash (floor 2).
 
 What it handles: a call whose id comes twice, in this process, in another one that uses the same file, or after a crash;
-which calls a crash has cut off; results that finished too late to be told; its own size (rows go after `KEPT`).
+which calls a crash has cut off; results that finished too late to be told; its own size (rows go after `KEPT`); that
+somebody deletes its file, or puts another in its place.
 
 What it will not: run or answer anything; keep results, except those that are still to be told; outlive a power failure
 to the last call. It is SQLite in WAL mode with ``synchronous=NORMAL``: what is written survives the process, but the
@@ -13,24 +14,22 @@ Everything here may wait for the disk or for another process, so that none of it
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from attrs import define, field, frozen
 
-from convaid.config.secrets import MASK, mask_text, names_secret
+from convaid.config.places import find_state_folder
 from convaid.errors import JournalError
 
-__all__ = ["Entry", "Journal", "LateResult", "find_journal_path", "open_journal", "write_arguments"]
+__all__ = ["Entry", "Journal", "LateResult", "find_journal_path", "open_journal"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +38,7 @@ PRUNE_EVERY = 1000  # calls, between two looks for rows that are too old
 BUSY_LIMIT = 2.0  # seconds that another process may keep the file to itself; it writes for microseconds
 LOCK_LIMIT = 5.0  # seconds for another process to open the same journal
 LOCK_INTERVAL = 0.01  # seconds between two attempts
-ARGUMENTS_SIZE = 4096  # characters of a call's arguments
-DEPTH_LIMIT = 20  # levels of arguments that are looked into
-NAME_LENGTH = 200  # characters of an argument's name; what has a longer one is not looked into
+LOOK_INTERVAL = 1.0  # seconds between two looks at whether the file is still there
 
 FILE_NAME = "journal.sqlite"
 APPLICATION_ID = 0x63766A31  # in the file's header: this database is a convaid journal
@@ -79,6 +76,7 @@ UPDATE calls SET outcome = 'lost' WHERE outcome IS NULL
 RETURNING conversation_id, tool_call_id, tool, begun, ended, outcome
 """
 PRUNE = "DELETE FROM calls WHERE begun < ?"
+COPY = "INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 LIST_LATE = """
 SELECT conversation_id, tool_call_id, late FROM calls WHERE conversation = ? AND late IS NOT NULL ORDER BY begun
 """
@@ -115,14 +113,29 @@ class _Outcome(NamedTuple):
     rowcount: int
 
 
+@frozen(eq=False)
+class _File:
+    """The open database, and the lock that is held for as long. Made by `_open_file`."""
+
+    connection: sqlite3.Connection
+    identity: tuple[int, int] | None
+    wal_identity: tuple[int, int] | None
+    """Of the file beside it that has what was written last."""
+    lost: tuple[Entry, ...]
+    close: Callable[[], None]
+
+
 @define(eq=False)
 class Journal:
     """An open journal, made by `open_journal`. Its methods may be called in any thread."""
 
     path: Path
-    _connection: sqlite3.Connection
+    _file: _File
     lost: tuple[Entry, ...] = ()
     """The calls that an earlier process had begun and not ended; they may have done their work, or part of it."""
+    _look_at: float = field(default=0.0, init=False)
+    _homeless: list[tuple[Any, ...]] | None = field(default=None, init=False)
+    """The rows of a file that is gone, until there is another; None while there is one."""
     _one_at_a_time: threading.Lock = field(factory=threading.Lock, init=False)
     _begun: int = field(default=0, init=False)
     _is_closed: bool = field(default=False, init=False)
@@ -132,7 +145,7 @@ class Journal:
     ) -> Entry | None:
         """Record that a call begins; or return its entry if it has begun before: then it must not run again.
 
-        ``arguments`` are what `write_arguments` has made of them. Raises JournalError if nothing can be recorded, as on
+        ``arguments`` are JSON, without what nobody is to read. Raises JournalError if nothing can be recorded, as on
         a full disk. The call must not run then, either: to run it unrecorded would keep the tools going and break the
         promise unseen.
         """
@@ -170,7 +183,7 @@ class Journal:
         """Close it. What has not ended yet counts as lost; a tool that was left behind may try to begin, in vain."""
         self._is_closed = True  # at once: those that wait for another process need not, one after the other
         with self._one_at_a_time:
-            self._connection.close()
+            self._file.close()
 
     def _execute(self, statement: str, values: tuple[object, ...]) -> _Outcome:
         """Run one statement as a transaction of its own."""
@@ -178,12 +191,49 @@ class Journal:
             with self._one_at_a_time:
                 if self._is_closed:
                     raise sqlite3.ProgrammingError("it is closed")
-                cursor = self._connection.execute(statement, values)
+                self._see_to_file()
+                cursor = self._file.connection.execute(statement, values)
                 return _Outcome(cursor.fetchall(), cursor.rowcount)
         except sqlite3.Error as error:
             raise JournalError(
                 f"the journal {self.path} cannot be used ({error}); see that its disk has room and may be written to"
             ) from error
+
+    def _see_to_file(self) -> None:
+        """Look now and then whether the file is still the one that is open; if not, go on in another, with its rows.
+
+        Whoever writes on into a deleted file promises to the next process what it will not find. Raises JournalError
+        where no other file can be opened; then the next call tries again.
+        """
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_INTERVAL
+        if self._homeless is None:
+            if _identify(self.path) == self._file.identity:
+                return
+            logger.error("the journal %s was deleted or replaced while it was open: what it held goes there", self.path)
+            self._homeless = self._rescue_rows()
+            self._file.close()
+            wal = _find_wal(self.path)
+            if self._file.wal_identity == _identify(wal) is not None:
+                with suppress(OSError):
+                    wal.unlink()  # SQLite leaves it where the database was moved, and another would take it for its own
+        with ExitStack() as stack:
+            file = _open_file(self.path)
+            stack.callback(file.close)
+            file.connection.execute("BEGIN IMMEDIATE")
+            file.connection.executemany(COPY, self._homeless)
+            file.connection.execute("COMMIT")
+            stack.pop_all()
+        self._file, self._homeless = file, None
+
+    def _rescue_rows(self) -> list[tuple[Any, ...]]:
+        try:
+            return self._file.connection.execute("SELECT * FROM calls").fetchall()
+        except sqlite3.Error as error:
+            logger.error("what the journal %s held is lost, and may be run again: %s", self.path, error)
+            return []
 
 
 @contextmanager
@@ -194,32 +244,57 @@ def open_journal(path: Path) -> Iterator[Journal]:
     as lost. Raises JournalError, with the remedy, for a place that cannot be used and for a file that is no journal of
     this version.
     """
+    try:
+        path = path.expanduser()
+    except RuntimeError as error:
+        raise _describe_place(path, error) from error
+    file = _open_file(path)
+    journal = Journal(path, file, file.lost)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def _open_file(path: Path) -> _File:
     with ExitStack() as stack:
         try:
-            path = path.expanduser()
             path.parent.mkdir(0o700, parents=True, exist_ok=True)
             # Held for as long as the journal is open, and let go by the kernel if we die: who gets it alone is alone.
             lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             stack.callback(os.close, lock)
-            is_alone = _take_lock(lock, path)
-            if is_alone:
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite leaves it to the umask
+            is_alone, is_new = _take_lock(lock, path), True
+            try:  # SQLite leaves it to the umask
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            except FileExistsError:
+                is_new = False
             connection = sqlite3.connect(path, timeout=BUSY_LIMIT, isolation_level=None, check_same_thread=False)
-            journal = Journal(path, connection)
-            stack.callback(journal.close)
-            _see_to_schema(connection, path, may_create=is_alone)
+            stack.callback(connection.close)
+            _see_to_schema(connection, path, may_create=is_alone or is_new)
+            lost: list[Any] = []
             if is_alone:
                 connection.execute(PRUNE, (time.time() - KEPT,))
-                journal.lost = tuple(Entry(*row) for row in connection.execute(GIVE_UP).fetchall())
+                lost = connection.execute(GIVE_UP).fetchall()
                 fcntl.flock(lock, fcntl.LOCK_SH)
-        except (OSError, RuntimeError, sqlite3.OperationalError) as error:  # RuntimeError: there is no home folder
-            raise JournalError(
-                f"the journal of tool calls cannot be opened at {path} ({error}); choose another place by `journal` in "
-                "[tools], or by the environment variable STATE_DIRECTORY"
-            ) from error
+        except (OSError, sqlite3.OperationalError) as error:
+            raise _describe_place(path, error) from error
         except sqlite3.DatabaseError as error:
             raise _refuse(path, f"is damaged, or none at all ({error})") from error
-        yield journal
+        return _File(
+            connection,
+            _identify(path),
+            _identify(_find_wal(path)),
+            tuple(Entry(*row) for row in lost),
+            stack.pop_all().close,
+        )
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _take_lock(lock: int, path: Path) -> bool:
@@ -249,6 +324,17 @@ def _see_to_schema(connection: sqlite3.Connection, path: Path, *, may_create: bo
         raise _refuse(path, f"was written by a newer convaid (version {version} of its tables, not {VERSION})")
 
 
+def _find_wal(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _describe_place(path: Path, error: Exception) -> JournalError:
+    return JournalError(
+        f"the journal of tool calls cannot be opened at {path} ({error}); choose another place by `journal` in "
+        "[tools], or by the environment variable STATE_DIRECTORY"
+    )
+
+
 def _refuse(path: Path, reason: str) -> JournalError:
     return JournalError(
         f"the journal {path} {reason}; move it away, and a new one is made, which does not know what has run before"
@@ -256,41 +342,5 @@ def _refuse(path: Path, reason: str) -> JournalError:
 
 
 def find_journal_path() -> Path:
-    """Return where the journal belongs: the folder that systemd gives a service for its state, or else the user's."""
-    if folder := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
-        return Path(folder, FILE_NAME)
-    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state", "convaid", FILE_NAME)
-
-
-def write_arguments(parameters: object, redact: Collection[str] = ()) -> str:
-    """Return a call's arguments as JSON for the journal, at most `ARGUMENTS_SIZE` characters and a mark.
-
-    Masked are values whose name is a secret's, texts in the shape of one, and what ``redact`` names: a name counts
-    wherever it stands, a dotted path from the top (lists have no place in it), ``*`` stands for everything.
-    """
-    budget = range(ARGUMENTS_SIZE)  # of items and characters: so many fill the text, and no time goes into more
-    plain = MASK if "*" in redact else _redact(parameters, "", redact, iter(budget), 0)
-    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
-    if len(text) > ARGUMENTS_SIZE:
-        text = f"{text[:ARGUMENTS_SIZE]}… [cut here]"
-    return text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be stored
-
-
-def _redact(value: object, path: str, redact: Collection[str], budget: Iterator[int], depth: int) -> object:
-    match value:
-        case str():
-            text = mask_text(value[: 2 * ARGUMENTS_SIZE])  # a regular expression keeps the interpreter's lock
-            next(islice(budget, len(text), None), None)
-            return text
-        case dict() | list() if depth >= DEPTH_LIMIT:
-            return "…"
-        case dict():
-            plain = {}
-            for (name, item), _ in zip(value.items(), budget, strict=False):
-                place = f"{path}.{name}" if path else name
-                is_hidden = len(name) > NAME_LENGTH or names_secret(name) or name in redact or place in redact
-                plain[name[:NAME_LENGTH]] = MASK if is_hidden else _redact(item, place, redact, budget, depth + 1)
-            return plain
-        case list():
-            return [_redact(item, path, redact, budget, depth + 1) for item, _ in zip(value, budget, strict=False)]
-    return value
+    """Return where the journal belongs: with the rest of convaid's state."""
+    return find_state_folder() / FILE_NAME

@@ -15,6 +15,7 @@ from convaid.config import ConversationConfig, Secret
 from convaid.errors import ConvaidError, LinkError, LinkRefused
 from convaid.protocol.endings import Cause, Retry, SessionEnd, classify_refusal, link_lost, own_fault, stopped_by_user
 from convaid.protocol.to_agent import UserMessage
+from convaid.recording import RecordedSession, Recorder, open_recording
 from convaid.rest import fetch_signed_url, mint_signed_url
 from convaid.session import Session, Tools
 from convaid.session.initiation import build_initiation
@@ -46,6 +47,8 @@ class Conversation:
     stop: trio.Event
     """Set to ask for the end, after which running tools have ``last_words`` seconds."""
     last_words: float
+    recorder: Recorder | None = None
+    """Where sessions are recorded, if they are."""
     late_results: LateResults = field(init=False, factory=LateResults)
     session: Session | None = field(init=False, default=None)
     """The session that is open now."""
@@ -82,17 +85,22 @@ async def hold_session(conversation: Conversation) -> SessionEnd:
     """Connect, converse until the session ends, and close; every ending is published and returned as a value."""
     began = trio.current_time()
     end, session = stopped_by_user("cut off without a goodbye"), None
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(stop_connecting, conversation, nursery.cancel_scope)
-            end = await connect_and_converse(conversation)
-            nursery.cancel_scope.cancel()
-        return end
-    finally:
-        session, conversation.session = conversation.session, None
-        conversation_id = session.side.conversation_id if session else None
-        counts = session.count_losses() if session else {}
-        conversation.publish(events.Ended(conversation.name, conversation_id, end, trio.current_time() - began, counts))
+    async with open_recording(conversation.recorder) as recording:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stop_connecting, conversation, nursery.cancel_scope)
+                end = await connect_and_converse(conversation, recording)
+                nursery.cancel_scope.cancel()
+            return end
+        finally:
+            session, conversation.session = conversation.session, None
+            conversation_id = session.side.conversation_id if session else None
+            counts = session.count_losses() if session else {}
+            if recording is not None:
+                recording.note_end(end, counts)
+                counts |= {"frames not recorded": recording.lost} if recording.lost else {}
+            seconds = trio.current_time() - began
+            conversation.publish(events.Ended(conversation.name, conversation_id, end, seconds, counts))
 
 
 async def stop_connecting(conversation: Conversation, connecting: trio.CancelScope) -> None:
@@ -102,7 +110,7 @@ async def stop_connecting(conversation: Conversation, connecting: trio.CancelSco
         connecting.cancel()
 
 
-async def connect_and_converse(conversation: Conversation) -> SessionEnd:
+async def connect_and_converse(conversation: Conversation, recording: RecordedSession | None) -> SessionEnd:
     """Open a link and hold a session on it, which is in ``conversation.session`` from then on."""
     limits = conversation.settings.limits
     try:
@@ -113,7 +121,7 @@ async def connect_and_converse(conversation: Conversation) -> SessionEnd:
         ) as link:
             conversation.session = Session(
                 conversation.name,
-                link,
+                link if recording is None else recording.tap(link),
                 limits,
                 conversation.tools,
                 conversation.publish,

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,13 +123,21 @@ def format_parameters(parameters: Any) -> str:
 @config_option
 @click.option("--conversation", "name", help="Which conversation of the configuration; else the first.")
 @click.option("--scenario", default="default", help="What the simulated agent does: a TOML file.")
+@click.option(
+    "--record",
+    "record_to",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what passes over the link to this file, for `convaid replay`.",
+)
 @dry_run_option
-def chat(path: Path | None, name: str | None, scenario: str, is_dry: bool) -> int:
+def chat(path: Path | None, name: str | None, scenario: str, record_to: Path | None, is_dry: bool) -> int:
     """Type to the agent, with the same tools as the daemon; Ctrl+D ends it.
 
     Lines from a pipe are said one after the other, each after the agent's answer to the one before. Without a
     configuration it is a conversation with the bundled simulator.
     """
+    if sys.stdin is None:
+        raise click.UsageError("there is nobody to type: standard input is closed; give it a terminal, or a pipe")
     configuration, plugins = load_setting(path, or_built_in=True, is_quiet=True)
     name = name or next(iter(configuration.conversations))
     if name not in configuration.conversations:
@@ -138,7 +147,22 @@ def chat(path: Path | None, name: str | None, scenario: str, is_dry: bool) -> in
         raise click.BadParameter(
             "is for the simulator, and the configuration means another platform", param_hint="--scenario"
         )
-    return trio.run(converse, make_text_only(configuration, name), plugins, read_lines(), scenario, is_dry)
+    if record_to is not None and not is_recording(record_to):
+        raise click.BadParameter(f"{record_to} is there already, and no recording; name another", param_hint="--record")
+    configuration = make_text_only(configuration, name)
+    return trio.run(
+        partial(converse, configuration, plugins, read_lines(), scenario, is_dry=is_dry, record_to=record_to)
+    )
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a file may be written over with a recording: it is one, or there is none, or nothing in it."""
+    start = b'{"recording"'
+    try:
+        with path.open("rb") as file:
+            return file.read(len(start)) in (start, b"")
+    except FileNotFoundError:
+        return True
 
 
 def make_text_only(configuration: Configuration, name: str) -> Configuration:
@@ -153,10 +177,17 @@ def make_text_only(configuration: Configuration, name: str) -> Configuration:
 
 
 async def converse(
-    configuration: Configuration, plugins: Plugins, lines: Lines, scenario: str = "default", is_dry: bool = False
+    configuration: Configuration,
+    plugins: Plugins,
+    lines: Lines,
+    scenario: str = "default",
+    *,
+    is_dry: bool = False,
+    record_to: Path | None = None,
 ) -> int:
     """Hold the one conversation of ``configuration``, saying ``lines``; returns the exit code."""
     from convaid.daemon import Daemon, run_daemon
+    from convaid.matching.view import list_tools
 
     (name,) = configuration.conversations
     daemon, turn = Daemon(), Turn()
@@ -167,10 +198,19 @@ async def converse(
         if isinstance(event, events.RetryPlanned) and event.end.retry is not Retry.SOON:
             daemon.stop.set()  # somebody waits at the terminal: no point in trying again in minutes
 
-    async with open_platform(configuration, scenario) as pointed, trio.open_nursery() as nursery:
+    tools = list_tools(plugins, configuration.tools).values()
+    async with open_platform(configuration, scenario, tools) as pointed, trio.open_nursery() as nursery:
         nursery.start_soon(say_lines, daemon, name, turn, lines)
         is_matched = not configuration.platform.is_forgetful
-        await run_daemon(pointed, plugins, observe=observe, daemon=daemon, is_dry=is_dry, is_matched=is_matched)
+        await run_daemon(
+            pointed,
+            plugins,
+            observe=observe,
+            daemon=daemon,
+            is_dry=is_dry,
+            is_matched=is_matched,
+            record_to=record_to,
+        )
         nursery.cancel_scope.cancel()
     end = daemon.endings.get(name)
     return 0 if end is not None and end.retry is Retry.NO else EXIT_FAILURE

@@ -10,7 +10,7 @@ from typing import Any
 
 from convaid.config.model import Configuration
 
-__all__ = ["describe_configuration"]
+__all__ = ["describe_configuration", "write_key", "write_value"]
 
 
 def describe_configuration(configuration: Configuration) -> str:
@@ -27,16 +27,18 @@ def _write_table(table: dict[str, Any], path: str) -> Iterator[str]:
     if path and (settings or not inner):
         yield f"\n[{path}]"
     for name, value in settings.items():
-        yield f"{_write_key(name)} = {_write_value(value)}"
+        yield f"{write_key(name)} = {write_value(value)}"
     for name, value in inner.items():
-        yield from _write_table(value, f"{path}.{_write_key(name)}" if path else _write_key(name))
+        yield from _write_table(value, f"{path}.{write_key(name)}" if path else write_key(name))
 
 
-def _write_key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _write_value(name)
+def write_key(name: str) -> str:
+    """Return a name as TOML has it, quoted where it must be."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else write_value(name)
 
 
-def _write_value(value: Any) -> str:
+def write_value(value: Any) -> str:
+    """Return a value as TOML has it, on one line; TOML has no null."""
     match value:
         case bool():
             written = str(value).lower()
@@ -45,9 +47,11 @@ def _write_value(value: Any) -> str:
         case date() | time():
             written = value.isoformat()
         case list() | tuple():
-            written = f"[{', '.join(map(_write_value, value))}]"
+            written = f"[{', '.join(map(write_value, value))}]"
+        case {} if not value:
+            written = "{}"
         case dict():
-            written = f"{{ {', '.join(f'{_write_key(key)} = {_write_value(inner)}' for key, inner in value.items())} }}"
+            written = f"{{ {', '.join(f'{write_key(key)} = {write_value(inner)}' for key, inner in value.items())} }}"
         case _:  # JSON escapes as TOML does, but for one character
             written = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
     return written

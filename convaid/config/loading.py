@@ -32,10 +32,13 @@ SYNTAX_REMEDIES = {
 """The beginnings of tomllib's messages (which speak of the parser), and what a person can do about it."""
 
 
-def load_configuration(path: Path) -> Configuration:
+TOO_LONG = "has a whole number with thousands of digits in it; text stands in quotes"
+
+
+def load_configuration(path: Path, *, needs_conversations: bool = True) -> Configuration:
     """Read and check a TOML file. Relative paths in it start at the file's folder; ``~`` is the user's home.
 
-    Raises ConfigurationError with all problems at once.
+    Raises ConfigurationError with all problems at once. ``needs_conversations``: a file without any is one.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -44,10 +47,11 @@ def load_configuration(path: Path) -> Configuration:
         raise ConfigurationError(str(path), [Problem("", message)]) from None
     except UnicodeDecodeError:
         raise ConfigurationError(str(path), [Problem("", "is not UTF-8 text; save it as UTF-8")]) from None
-    return _settle_paths(parse_configuration(text, str(path)), path.absolute().parent)
+    configuration = parse_configuration(text, str(path), needs_conversations=needs_conversations)
+    return _settle_paths(configuration, path.absolute().parent)
 
 
-def parse_configuration(text: str, source: str) -> Configuration:
+def parse_configuration(text: str, source: str, *, needs_conversations: bool = True) -> Configuration:
     """Check TOML text; ``source`` names it in a ConfigurationError, which holds all problems at once."""
     try:
         tables = tomllib.loads(text)
@@ -55,10 +59,12 @@ def parse_configuration(text: str, source: str) -> Configuration:
         raise ConfigurationError(source, [_explain_syntax(str(error))]) from None
     except RecursionError:
         raise ConfigurationError(source, [Problem("", "is nested too deeply")]) from None
-    return read_tables(tables, source)
+    except ValueError:  # of Python's: it reads no whole number of more than 4300 digits
+        raise ConfigurationError(source, [Problem("", TOO_LONG)]) from None
+    return read_tables(tables, source, needs_conversations=needs_conversations)
 
 
-def read_tables(tables: dict[str, Any], source: str) -> Configuration:
+def read_tables(tables: dict[str, Any], source: str, *, needs_conversations: bool = True) -> Configuration:
     """Check a file's tables, as tomllib returns them; raises ConfigurationError as `parse_configuration` does."""
     problems: list[Problem] = []
 
@@ -80,6 +86,8 @@ def read_tables(tables: dict[str, Any], source: str) -> Configuration:
     configuration: Configuration = read(tables, Configuration, "")
     all_tools: ToolsConfig = read(common, ToolsConfig, "tools")
     named = {name: read(table, ToolPolicy, join_path("tools", name)) for name, table in single.items()}
+    if needs_conversations and tables.get("conversations", {}) == {}:
+        problems.append(Problem("conversations", "is empty; add a table such as [conversations.main]"))
     problems.extend(_check_names(tables))
     if problems:
         raise ConfigurationError(source, problems)
@@ -135,8 +143,6 @@ def _split_path(path: str) -> list[str]:
 def _check_names(tables: dict[str, Any]) -> Iterator[Problem]:
     """Check the tables whose names are free, and what the free tables have in common."""
     conversations, plugins = tables.get("conversations", {}), tables.get("plugins", {})
-    if conversations == {}:
-        yield Problem("conversations", "is empty; add a table such as [conversations.main]")
     if isinstance(conversations, dict):
         for name in conversations:
             if not re.fullmatch(r"[a-z0-9_-]+", name):

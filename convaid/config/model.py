@@ -25,7 +25,7 @@ from convaid.config.checks import (
     check_own_url,
 )
 from convaid.config.policy import ToolsConfig
-from convaid.config.secrets import Secret, mask_table, mask_url, names_secret, secrets_of_url
+from convaid.config.secrets import Secret, mask_table, mask_url, secrets_of_table, secrets_of_url
 from convaid.errors import Problem, StructureError
 
 __all__ = [
@@ -158,6 +158,7 @@ class ConversationConfig:
     branch_id: str = ""
     user_id: str = ""
     start: Literal["always", "once"] = "always"
+    record: bool = False  # every session's frames, into a file of the state folder's
     audio: Literal["none", "wav", "command"] = "none"
     overrides: OverridesConfig = field(factory=OverridesConfig)
     dynamic_variables: dict[str, str | float | int | bool | list[str | float | int | bool]] = field(
@@ -241,9 +242,9 @@ class Configuration:
         """Yield the secrets that stand in the file, for the log's filter. The API key is none of them."""
         for conversation in self.conversations.values():
             yield from secrets_of_url(conversation.signed_url_from)
-            for name, value in conversation.dynamic_variables.items():
-                if names_secret(name) and isinstance(value, str):
-                    yield Secret(value)
+            for table in (conversation.dynamic_variables, conversation.custom_llm_extra_body, conversation.initiation):
+                yield from secrets_of_table(table)
+        yield from secrets_of_table(self.plugins)
 
 
 def _drop_unset(table: dict[str, Any]) -> dict[str, Any]:

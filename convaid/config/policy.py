@@ -16,6 +16,7 @@ import orjson
 from attrs import field, frozen
 
 from convaid.config.checks import Field, check_count, check_duration
+from convaid.patterns import find_pattern_problem, matches_whole
 
 __all__ = ["ALL_TOOLS", "Overlap", "Permission", "PermissionRule", "Rate", "ToolPolicy", "ToolsConfig", "name_plugin"]
 
@@ -56,10 +57,8 @@ def _check_patterns(_: object, field: Field, value: Mapping[str, str]) -> None:
     if not value:
         raise ValueError('is empty, which fits every call; write the tool\'s "permission" instead')
     for name, pattern in value.items():
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f'has for "{name}" what is not a regular expression: {error}') from None
+        if problem := find_pattern_problem(pattern):
+            raise ValueError(f'has for "{name}" what {problem}')
 
 
 @frozen
@@ -72,9 +71,9 @@ class PermissionRule:
     permission: Permission
 
     def fits(self, texts: Mapping[str, str | None]) -> bool:
-        """Whether this is a rule for calls whose arguments, by their paths, have these texts."""
+        """Whether this is a rule for calls whose arguments, by their paths, have these texts. Raises PatternTimeout."""
         return all(
-            (text := texts[path]) is not None and re.fullmatch(pattern, text, re.DOTALL) is not None
+            (text := texts[path]) is not None and matches_whole(pattern, text, dot_is_line_end=True)
             for path, pattern in self.arguments.items()
         )
 
@@ -123,14 +122,21 @@ class ToolPolicy:
         """Return what a call with these parameters may do.
 
         An argument of more than `MATCHED_LENGTH` characters is not matched, because patterns take time and hold up
-        everything: such a call has the strictest permission that it could have.
+        everything: such a call has the strictest permission that it could have. So is one to have for which this raises
+        PatternTimeout, and whoever wrote the pattern is to be told.
         """
-        permission, rules = self.permission or "allow", self.permissions or ()
+        rules = self.permissions or ()
         try:
             texts = {path: find_text(parameters, path) for rule in rules for path in rule.arguments}
         except ValueError:
-            return max(permission, *(rule.permission for rule in rules), key=STRICTNESS.index)
-        return next((rule.permission for rule in rules if rule.fits(texts)), permission)
+            return self.strictest_permission
+        return next((rule.permission for rule in rules if rule.fits(texts)), self.permission or "allow")
+
+    @property
+    def strictest_permission(self) -> Permission:
+        """The least that a call may do under any of the rules."""
+        permissions = [self.permission or "allow", *(rule.permission for rule in self.permissions or ())]
+        return max(permissions, key=STRICTNESS.index)
 
 
 DEFAULT = ToolPolicy(

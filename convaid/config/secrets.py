@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
-__all__ = ["MASK", "Secret", "mask_table", "mask_text", "mask_url", "names_secret", "secrets_of_url"]
+__all__ = [
+    "MASK",
+    "Secret",
+    "mask_table",
+    "mask_text",
+    "mask_url",
+    "names_secret",
+    "secrets_of_table",
+    "secrets_of_url",
+]
 
 MASK = "***"
 LONG = 16  # characters: a value in a URL that is so long is rather a credential than a word
@@ -16,17 +25,21 @@ _SECRET_PARAMETERS = (
     r"conversation_signature|signature|token|access_token|api_key|apikey|xi-api-key|key|secret|password"
 )
 _IS = r"""["']?\s*[:=,]\s*(?:b(?=["']))?["']?"""  # between a header's name and its value: in HTTP, JSON, or a repr
-_SECRET_SHAPES = [
-    (re.compile(r"\bsk_[A-Za-z0-9_-]{8,}"), f"sk_{MASK}"),  # the platform's API keys
-    (re.compile(rf"""(xi-api-key{_IS})[^\s"',}}]+""", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(rf"""([?&](?:{_SECRET_PARAMETERS})=)[^\s"'&#<>]+""", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(r"""(://)[^\s"'/@]{1,256}@""", re.IGNORECASE), rf"\1{MASK}@"),
+_SECRET_SHAPES = [  # what such a secret has about it, in small letters; its shape; what is left of it
+    (("sk_",), re.compile(r"\bsk_[A-Za-z0-9_-]{8,}"), f"sk_{MASK}"),  # the platform's API keys
+    (("xi-api-key",), re.compile(rf"""(xi-api-key{_IS})[^\s"',}}]+""", re.IGNORECASE), rf"\1{MASK}"),
     (
+        ("?", "&"),
+        re.compile(rf"""([?&](?:{_SECRET_PARAMETERS})=)[^\s"'&#<>]+""", re.IGNORECASE),
+        rf"\1{MASK}",
+    ),
+    (("://",), re.compile(r"""(://)[^\s"'/@]{1,256}@""", re.IGNORECASE), rf"\1{MASK}@"),
+    (
+        ("authorization",),
         re.compile(rf"""(\bauthorization{_IS}(?:bearer |basic )?)[^\s"',}}]+""", re.IGNORECASE),
         rf"\1{MASK}",
     ),
 ]
-_SUSPECT = re.compile(r"sk_|[?&]|://|-api|authori", re.IGNORECASE)  # what every shape has; most lines have none of it
 _SECRET_NAME = re.compile(
     r"^secret__|(^|[_-])(key|apikey|token|secret|password|passphrase|credentials?|signature|authorization)$",
     re.IGNORECASE,
@@ -62,10 +75,10 @@ class Secret:
 
 def mask_text(text: str) -> str:
     """Return the text with everything masked that has the shape of a secret, wherever it came from."""
-    if _SUSPECT.search(text) is None:
-        return text
-    for shape, replacement in _SECRET_SHAPES:
-        text = shape.sub(replacement, text)
+    lowered = text.lower()
+    for signs, shape, replacement in _SECRET_SHAPES:
+        if any(sign in lowered for sign in signs):  # a hundred times faster than the shape, which holds up everybody
+            text = shape.sub(replacement, text)
     return text
 
 
@@ -86,6 +99,23 @@ def secrets_of_url(url: str) -> Iterator[Secret]:
     for value in values:
         for spelling in {value, unquote_plus(value)} - {""}:
             yield Secret(spelling)
+
+
+def secrets_of_table(table: Mapping[str, Any]) -> Iterator[Secret]:
+    """Yield the texts that stand under a secret's name, however deep."""
+    for name, value in table.items():
+        yield from _find_secrets(value, names_secret(name))
+
+
+def _find_secrets(value: Any, is_secret: bool) -> Iterator[Secret]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _find_secrets(inner, is_secret or names_secret(name))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _find_secrets(item, is_secret)
+    elif is_secret and isinstance(value, str) and value:
+        yield Secret(value)
 
 
 def names_secret(name: str) -> bool:

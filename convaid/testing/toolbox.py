@@ -12,8 +12,10 @@ from attrs import define, field
 
 from convaid.calls import ToolCalls, list_offered, open_tool_calls
 from convaid.calls.room import Room
+from convaid.config import ToolsConfig
 from convaid.events import ToolAnswer
 from convaid.matching.view import find_response_timeout
+from convaid.plugins import Plugins
 from convaid.protocol.from_agent import ClientToolCall
 from convaid.session.late import LateResult, LateResults
 from convaid.testing.clock import Clock
@@ -22,7 +24,7 @@ from convaid.testing.stage import Stage
 from convaid.testing.subjects import Subjects
 from convaid.wording import nearest
 
-__all__ = ["CONVERSATION", "CONVERSATION_ID", "CallTool", "Toolbox", "open_toolbox"]
+__all__ = ["CONVERSATION", "CONVERSATION_ID", "CallTool", "Toolbox", "find_own_timeouts", "open_toolbox"]
 
 CONVERSATION = "test"
 CONVERSATION_ID = "conv_test"
@@ -52,6 +54,14 @@ class Toolbox:
         return ClientToolCall(name, f"call_{next(self._numbers)}", parameters)
 
 
+def find_own_timeouts(plugins: Plugins, config: ToolsConfig) -> dict[str, float | None]:
+    """Return how long a platform waits for each tool that knows them all as they are."""
+    return {
+        tool.name: find_response_timeout(tool.describe(config.find_time_limit(tool.name, plugin.name, tool.time_limit)))
+        for tool, plugin in list_offered(plugins, config)
+    }
+
+
 @asynccontextmanager
 async def open_toolbox(subjects: Subjects, clock: Clock) -> AsyncIterator[Toolbox]:
     """Open the plugins as the daemon opens them, without a journal; the platform knows their tools as they are."""
@@ -64,10 +74,7 @@ async def open_toolbox(subjects: Subjects, clock: Clock) -> AsyncIterator[Toolbo
     async with open_tool_calls(subjects.plugins, config, deliver=deliver, make_loop=clock.make_loop) as tool_calls:
         processes = [place for place in tool_calls.places if not isinstance(place, Room)]
         clock.respect(lambda: any(each.is_changing for each in processes))
-        timeouts = {}
-        for tool, plugin in list_offered(subjects.plugins, config):
-            told = tool.describe(config.find_time_limit(tool.name, plugin.name, tool.time_limit))
-            timeouts[tool.name] = find_response_timeout(told)
+        timeouts = find_own_timeouts(subjects.plugins, config)
         tool_calls.learn_response_timeouts(CONVERSATION, timeouts)
         yield Toolbox(tool_calls, late_results, tuple(timeouts))
 
