@@ -1,42 +1,37 @@
-"""The folder of the official command line (`elevenlabs tools pull` and `push`): read, and brought up to date.
+"""The folder of the official command line: read to be held against the tools, and brought up to date with them.
 
-As observed with its version 1.3.0: ``tools.json`` and ``agents.json`` list configuration files by path; a tool's file
-is its bare ``tool_config``, and an entry without an ``id`` is created by the next push. A tool's file is found by the
-name inside, never by its own.
+A tool's file is found by the name inside, never by its own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from convaid.errors import ConfigurationError, Problem
-from convaid.matching.files import is_tool_config, read_json_file, write_file
+from convaid.files import write_file
+from convaid.folder import AGENTS, TOOLS, list_entries, read_index, read_object, read_tool, require_index
 from convaid.matching.merging import merge_config, tidy_config
 from convaid.matching.view import OfferedTool, PlatformAgent, PlatformView
 from convaid.rest import PlatformTool
 
 __all__ = ["export_tools", "load_folder"]
 
-TOOLS, AGENTS = "tools.json", "agents.json"
 CONFIGS = "tool_configs"
 
 
 def load_folder(folder: Path) -> PlatformView:
     """Read the folder. Raises `ConfigurationError`."""
-    if not (folder / TOOLS).exists():
-        twin = folder.absolute().parent
-        hint = f"is it {twin}?" if (twin / TOOLS).exists() else "`elevenlabs tools pull --all` makes one"
-        raise ConfigurationError(str(folder), [Problem("", f"has no {TOOLS}; {hint}")])
+    require_index(folder, TOOLS)
     tools = [
-        PlatformTool(str(entry.get("id") or ""), _read_tool(path))
-        for entry, path in _list_entries(folder, TOOLS, _read_index(folder, TOOLS))
+        PlatformTool(str(entry.get("id") or ""), read_tool(path))
+        for entry, path in list_entries(folder, TOOLS, read_index(folder, TOOLS))
     ]
     agents = [
-        PlatformAgent(str(entry.get("id") or ""), "", _read_object(path))
-        for entry, path in _list_entries(folder, AGENTS, _read_index(folder, AGENTS))
+        PlatformAgent(str(entry.get("id") or ""), "", read_object(path))
+        for entry, path in list_entries(folder, AGENTS, read_index(folder, AGENTS))
     ]
     return PlatformView("folder", tuple(tools), tuple(agents))
 
@@ -48,11 +43,11 @@ def export_tools(folder: Path, offered: Mapping[str, OfferedTool], ids: Mapping[
     folder stays as it is. ``ids`` are the platform's of tools that are known there, by name: without one, the next
     `elevenlabs tools push` would create the tool again. Raises `ConfigurationError` and OSError.
     """
-    index = _read_index(folder, TOOLS)
-    entries = list(_list_entries(folder, TOOLS, index))
+    index = read_index(folder, TOOLS)
+    entries = list(list_entries(folder, TOOLS, index))
     known: dict[str, tuple[dict[str, Any], Path, dict[str, Any]]] = {}
     for entry, path in entries:
-        config = _read_tool(path)
+        config = read_tool(path)
         if config["type"] == "client" and known.setdefault(config["name"], (entry, path, config))[1] != path:
             message = f'has the tool "{config["name"]}" twice; remove one from {TOOLS}'
             raise ConfigurationError(str(folder), [Problem("", message)])
@@ -74,46 +69,6 @@ def export_tools(folder: Path, offered: Mapping[str, OfferedTool], ids: Mapping[
         done.append(f"{name}: {word} ({path.relative_to(folder)})")
     _write_json(folder / TOOLS, index)
     return done
-
-
-def _read_index(folder: Path, index: str) -> dict[str, Any]:
-    """Return what ``tools.json`` or ``agents.json`` holds, checked; an empty one where there is none."""
-    name = index.removesuffix(".json")
-    if not (folder / index).exists():
-        return {name: []}
-    content = _read_object(folder / index)
-    if not isinstance(content.get(name), list):
-        raise ConfigurationError(str(folder / index), [Problem(name, "is not a list, as the official CLI writes it")])
-    return content
-
-
-def _list_entries(folder: Path, index: str, content: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Path]]:
-    """Yield the entries of an index, and the files that they name, which are in the folder."""
-    name = index.removesuffix(".json")
-    for number, entry in enumerate(content[name]):
-        path = entry.get("config") if isinstance(entry, dict) else None
-        if not isinstance(path, str) or "\0" in path or not _lies_in(folder, folder / path):
-            message = "does not name a file of this folder as its config"
-            raise ConfigurationError(str(folder / index), [Problem(f"{name}[{number}]", message)])
-        yield entry, folder / path
-
-
-def _lies_in(folder: Path, path: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    content = read_json_file(path)
-    if not isinstance(content, dict):
-        raise ConfigurationError(str(path), [Problem("", "is not a JSON object")])
-    return content
-
-
-def _read_tool(path: Path) -> dict[str, Any]:
-    config = _read_object(path)
-    if not is_tool_config(config):
-        raise ConfigurationError(str(path), [Problem("", "is not a tool's configuration: it needs a name and a type")])
-    return config
 
 
 def _find_free_path(folder: Path, name: str) -> Path:

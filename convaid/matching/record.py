@@ -18,7 +18,7 @@ from typing import Any, Literal
 from attrs import define, field, frozen
 
 from convaid.errors import ConfigurationError, Problem
-from convaid.matching.files import read_json_file, write_file
+from convaid.files import read_json_file, write_file
 
 __all__ = ["PushRecord", "RecordedTool", "find_record_path", "load_record", "open_record"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from convaid.errors import ConfigurationError, Problem
+from convaid.files import is_tool_config, read_json_file, write_file
 from convaid.matching.agents import find_variables
-from convaid.matching.files import is_tool_config, read_json_file, write_file
 from convaid.matching.view import PlatformAgent, PlatformView, look_up
 from convaid.rest import PlatformTool
 

@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+import attrs
 import trio
 
-from convaid.audio import AudioFormat
-from convaid.protocol.from_agent import AgentToolRequest, AgentToolResponse
+from convaid.errors import LocalProtocolError
+from convaid.patterns import search_text
+from convaid.protocol.from_agent import FromAgent
+from convaid.simulator.approving import call_mcp_tool
 from convaid.simulator.conversation import Conversation, UserTurn
+from convaid.simulator.disturbing import disturb
 from convaid.simulator.expecting import find_argument_failure, find_result_failure
 from convaid.simulator.filling import Filler
+from convaid.simulator.hearing import Hearing
+from convaid.simulator.messages import number_message
 from convaid.simulator.reciting import Reciter, order_rules
-from convaid.simulator.record import CallRecord, Ending, Failure
+from convaid.simulator.record import CallRecord, Failure
 from convaid.simulator.scenario import (
     STEPS,
     Branch,
     Call,
-    Close,
-    Drop,
     End,
     ExpectAudio,
     ExpectResults,
     ExpectText,
-    Fail,
-    Freeze,
     Interrupt,
-    Raw,
+    McpCall,
     Rule,
     Say,
     Scenario,
+    Send,
     Silence,
     Step,
 )
 from convaid.simulator.speaking import Mouth
-from convaid.simulator.speech import Ear, Speech, SpeechBegan
+from convaid.simulator.speech import Speech
 from convaid.simulator.starting import Terms
-from convaid.transport import ABNORMAL
+
+if TYPE_CHECKING:
+    from regex import Match
 
 __all__ = ["ScenarioActor"]
 
-UNRECOGNISED = "(speech of {:.1f} s; the simulator does not recognise words)"
 NO_RESULT = "(no result in time)"
+NO_RESULT_YET = "(no result yet)"
 PATIENCE_MS = 60_000.0  # milliseconds for what is recited to come back
 NAMES = {cls: name for name, cls in STEPS.items()}
 
@@ -61,8 +65,7 @@ class ScenarioActor:
         self._conversation = conversation
         self._scenario = scenario
         self._speech = speech
-        self._ear = Ear(AudioFormat.parse(scenario.agent.user_input_audio_format))
-        self._mouth: Mouth | None = None
+        self._hearing = Hearing(conversation)
         self._reciter = reciter
         self._record = conversation.record
         self._record.place = "agent.first_message"
@@ -74,26 +77,19 @@ class ScenarioActor:
 
         Where the user's part is recited, the rules are tried by their examples, and then the agent hangs up.
         """
-        self._mouth = mouth = Mouth(
-            self._conversation, self._scenario.voice, self._speech, is_text_only=terms.is_text_only
-        )
+        mouth = Mouth(self._conversation, self._scenario.voice, self._speech, is_text_only=terms.is_text_only)
         if terms.first_message:
             await mouth.say(terms.fill_in(terms.first_message))
         await self._play(self._scenario.steps, "steps", mouth, Filler(terms))
         if self._reciter is not None:
             await self._try_rules(self._reciter, mouth, terms)
-            await self._hang_up(mouth)
+            await self._hang_up()
         while self._scenario.rules:
             await self._follow_rule(await self._conversation.await_turn(), mouth, terms)
 
     async def hear(self, audio: bytes) -> None:
         """Listen to the user, who may speak over the agent."""
-        mouth = self._mouth
-        for heard in self._ear.listen(audio):
-            if not isinstance(heard, SpeechBegan):
-                await self._conversation.take_turn(UserTurn(UNRECOGNISED.format(heard.seconds), is_spoken=True))
-            elif mouth and "interruption" in self._scenario.agent.client_events:  # leaving it out forbids interrupting
-                await mouth.interrupt()
+        await self._hearing.hear(audio)
 
     async def _play(self, steps: Sequence[Step], path: str, mouth: Mouth, filler: Filler) -> None:
         for number, step in enumerate(steps):
@@ -116,35 +112,18 @@ class ScenarioActor:
                 await self._make_call(step, mouth, filler)
             case ExpectResults():
                 await self._expect_results(step)
+            case McpCall():
+                self._result = await call_mcp_tool(self._conversation, step, place)
+            case Send(message):
+                await self._send(message)
             case Interrupt():
                 await mouth.interrupt()
             case Silence(seconds):
                 await trio.sleep(seconds)
             case End():
-                await self._hang_up(mouth)
+                await self._hang_up()
             case _:
-                await self._disturb(step)
-
-    async def _disturb(self, step: Step) -> None:
-        """Perform a step that no agent means well with."""
-        conversation = self._conversation
-        self._record.is_played = isinstance(step, Fail | Close | Drop)
-        match step:
-            case Freeze(seconds):
-                await conversation.flush()
-                conversation.peer.freeze()
-                await trio.sleep(seconds)
-                conversation.peer.thaw()
-            case Fail():
-                await conversation.fail(step)
-            case Close(code, reason):
-                await conversation.end(Ending("agent", code, reason))
-            case Drop():
-                await conversation.end(Ending("agent", ABNORMAL, is_reset=True))
-            case Raw(text):
-                await conversation.send_raw(text)
-            case _:
-                raise AssertionError(f"{step} is for the server, before a conversation begins")
+                await disturb(self._conversation, step)
 
     async def _take_branch(self, step: Branch, place: str, mouth: Mouth, filler: Filler) -> None:
         planned = self._reciter.plan_branch(step.among) if self._reciter else []
@@ -153,7 +132,7 @@ class ScenarioActor:
             plan = planned[turn_number] if turn_number < len(planned) else None
             turn = await self._listen("text", step.within_ms, plan.example if plan else "")
             for number, alternative in enumerate(step.among):  # noqa: B007 - the one that fits
-                if found := re.search(alternative.when, turn.text, re.IGNORECASE):
+                if found := search_text(alternative.when, turn.text):
                     break
             else:
                 known = ", ".join(repr(alternative.when) for alternative in step.among)
@@ -178,13 +157,14 @@ class ScenarioActor:
             await self._follow_rule(turn, mouth, terms)
 
     async def _follow_rule(self, turn: UserTurn, mouth: Mouth, terms: Terms) -> None:
-        for number, rule in enumerate(self._scenario.rules):  # noqa: B007 - the one that fits
+        for number, rule in enumerate(self._scenario.rules):
+            self._record.place = f"rules[{number}]"
             if found := fits(rule, turn):
                 break
         else:
+            self._record.place = "rules"
             return
         filler = Filler(terms, found)
-        self._record.place = f"rules[{number}]"
         if rule.call is not None:
             self._record.place += ".call"
             await trio.sleep(rule.call.after_ms / 1000)
@@ -193,7 +173,7 @@ class ScenarioActor:
         if rule.say:
             await self._say(rule.say, mouth, filler)
         if rule.end:
-            await self._hang_up(mouth)
+            await self._hang_up()
 
     async def _say(self, text: str, mouth: Mouth, filler: Filler) -> None:
         await mouth.say(filler.fill_text(text).replace("{result}", self._result))
@@ -209,7 +189,7 @@ class ScenarioActor:
         with trio.move_on_after(within_ms / 1000) as limit:
             turn = await self._conversation.await_turn()
         if limit.cancelled_caught:
-            budget = f"within {within_ms / 1000:g} s"
+            budget = f"within {within_ms:g} ms"
             await self._give_up(f"no {wanted} {budget}", f"{wanted} {budget}", "none")
         return turn
 
@@ -217,7 +197,7 @@ class ScenarioActor:
         turn = await self._listen("text", step.within_ms, step.example)
         if turn.is_spoken:
             await self._give_up(f"expected text, the user came with {turn.text!r}", "text", turn.text)
-        if not re.search(step.matches, turn.text, re.IGNORECASE):
+        if not search_text(step.matches, turn.text):
             wanted = f"a text that matches {step.matches!r}"
             await self._give_up(f"expected {wanted}, got {turn.text!r}", wanted, turn.text)
 
@@ -238,16 +218,28 @@ class ScenarioActor:
         except ValueError as error:
             await mouth.say(f"What you want it called with is not a JSON object: {error}.")
             return False
+        calls = self._conversation.calls
+        step = attrs.evolve(step, parameters=calls.fill_parameters(step.tool, step.parameters))
         if failure := find_argument_failure(step, place):
             await self._conversation.break_off(failure)
-        call = await self._conversation.call_tool(step.tool, step.parameters, expects_response=step.expects_response)
-        if not step.expects_response:
+        call = await calls.make(
+            step.tool,
+            step.parameters,
+            expects_response=step.expects_response,
+            response_timeout=step.response_timeout_secs,
+            copies=step.copies,
+        )
+        if step.within_ms is not None:
+            call.patience = min(call.patience, step.within_ms / 1000)
+        if not call.expects_response:
+            if step.needs_result:
+                await self._give_up(f"{step.tool} does not answer: expects_response is false, here or in its settings")
             return True
-        if step.wait:
-            with trio.move_on_after(step.patience):
-                await call.answered.wait()
+        if step.wait and not calls.is_in_background(call):
+            await calls.wait(call)
             await self._take_result(step, call, place)
         else:
+            self._result = NO_RESULT_YET
             self._open_calls.append((step, call, place))
         return True
 
@@ -257,7 +249,7 @@ class ScenarioActor:
                 await call.answered.wait()
         if limit.cancelled_caught:
             late = ", ".join(call.tool for _, call, _ in self._open_calls if not call.answered.is_set())
-            budget = f"within {step.within_ms / 1000:g} s"
+            budget = f"within {step.within_ms:g} ms"
             await self._give_up(f"no result {budget} from: {late}", f"all results {budget}", f"none from {late}")
         for call_step, call, place in self._open_calls:
             await self._take_result(call_step, call, place)
@@ -265,33 +257,27 @@ class ScenarioActor:
 
     async def _take_result(self, step: Call, call: CallRecord, place: str) -> None:
         """Take what has come of a call, or that nothing has."""
-        if not call.answered.is_set():
-            self._conversation.give_up_call(call)
-        self._result = NO_RESULT if call.result is None else call.result
-        is_error = call.is_error is not False
-        await self._conversation.send(
-            AgentToolResponse(
-                call.tool, call.tool_call_id, "client", is_error, True, self._conversation.next_event_id()
-            )
-        )
+        heard = await self._conversation.calls.conclude(call)
+        self._result = NO_RESULT if heard is None else heard
         if failure := find_result_failure(step, call, place):
             await self._conversation.break_off(failure)
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
-    async def _hang_up(self, mouth: Mouth) -> NoReturn:
+    async def _hang_up(self) -> NoReturn:
         self._record.is_played = True
-        event_id = self._conversation.next_event_id()
-        call_id = f"end_{event_id}"
-        await self._conversation.send(AgentToolRequest("end_call", call_id, "system", event_id))
-        await self._conversation.send(AgentToolResponse("end_call", call_id, "system", False, True, event_id))
-        await mouth.finish()
-        await self._conversation.end(Ending("agent", 1000))
+        await self._conversation.hang_up()
+
+    async def _send(self, message: FromAgent) -> None:
+        try:
+            await self._conversation.send_anyway(number_message(message, self._conversation.next_event_id()))
+        except LocalProtocolError as error:
+            await self._give_up(f"this cannot be sent now: {error}")
 
     async def _give_up(self, problem: str, expected: str = "", got: str = "") -> NoReturn:
         await self._conversation.break_off(Failure(self._record.place, problem, expected, got))
 
 
-def fits(rule: Rule, turn: UserTurn) -> re.Match[str] | None:
+def fits(rule: Rule, turn: UserTurn) -> Match[str] | None:
     """What a rule finds in what the user has said."""
-    return re.search(rule.when, turn.text, re.IGNORECASE)
+    return search_text(rule.when, turn.text)

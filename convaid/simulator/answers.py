@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 __all__ = ["Answer", "Request", "Route", "refuse"]
 
@@ -29,10 +29,12 @@ class Request:
 
 @frozen
 class Answer:
-    """What to answer: a status and something to write as JSON (None: no body)."""
+    """What to answer: a status and something to write as JSON; bytes as they are, and for None no body."""
 
     status: int
     content: Any = field(default=None, repr=False)
+    headers: Mapping[str, str] = Factory(dict)
+    media_type: str = "application/json"
 
 
 @frozen
@@ -45,6 +47,7 @@ class Route:
     needs_key: bool = True
 
 
-def refuse(status: int, code: str, message: str) -> Answer:
+def refuse(status: int, code: str, message: str, *, kind: str = "", status_name: str = "") -> Answer:
     """An error in today's shape of the platform's."""
-    return Answer(status, {"detail": {"type": code, "code": code, "status": code, "message": message}})
+    detail = {"type": kind or code, "code": code, "status": status_name or code, "message": message}
+    return Answer(status, {"detail": detail})

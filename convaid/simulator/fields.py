@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sized
 from typing import Any
 
+import pybase64
 from attrs import field
 
 from convaid.audio.formats import AudioFormat
+from convaid.patterns import find_pattern_problem
 
 __all__ = [
+    "check_base64",
     "check_close_code",
     "check_format",
     "check_not_empty",
     "check_not_negative",
+    "check_opcode",
     "check_pattern",
     "check_positive",
     "check_status",
@@ -24,10 +27,8 @@ __all__ = [
 
 
 def check_pattern(_: object, __: object, pattern: str | None) -> None:
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise ValueError(f"is not a regular expression: {error}") from None
+    if pattern and (problem := find_pattern_problem(pattern)):
+        raise ValueError(problem)
 
 
 def check_format(_: object, __: object, name: str) -> None:
@@ -52,6 +53,18 @@ def check_not_empty(_: object, __: object, items: Sized) -> None:
 def check_close_code(_: object, __: object, code: int) -> None:
     if not 1000 <= code < 5000:
         raise ValueError("a close code is from 1000 to 4999")
+
+
+def check_base64(_: object, __: object, text: str) -> None:
+    try:
+        pybase64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise ValueError(f"is not base64: {error}") from None
+
+
+def check_opcode(_: object, __: object, opcode: int) -> None:
+    if not 0 <= opcode <= 15:
+        raise ValueError("the opcode of a WebSocket frame is from 0 to 15")
 
 
 def check_status(_: object, __: object, status: int | None) -> None:

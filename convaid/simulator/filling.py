@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import orjson
@@ -14,6 +14,9 @@ from convaid.protocol.bodies import is_deeper
 from convaid.simulator.scenario import Call
 from convaid.simulator.starting import Terms
 from convaid.simulator.workspace.checks import DEEPEST
+
+if TYPE_CHECKING:
+    from regex import Match
 
 __all__ = ["Filler"]
 
@@ -25,7 +28,7 @@ class Filler:
     """Knows what is to be filled in at one place: in a rule or an alternative also what its ``when`` has matched."""
 
     terms: Terms
-    found: re.Match[str] | None = None
+    found: Match[str] | None = None
 
     def fill_text(self, text: str) -> str:
         """Put in groups, such as ``$1``, and dynamic variables, such as ``{{name}}``."""

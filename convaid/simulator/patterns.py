@@ -9,12 +9,12 @@ else is there, and a list fits one of as many items, each of which fits. Three t
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
 
+from convaid.patterns import find_pattern_problem, search_text
 from convaid.wording import join_path, shorten
 
 __all__ = ["Mismatch", "check_expected_result", "check_expected_table", "find_mismatch", "match_result"]
@@ -38,7 +38,7 @@ class Mismatch:
 def match_result(expected: Any, result: str) -> Mismatch | None:
     """Hold a tool's result against what is expected: text is a pattern; for anything else it must be JSON.
 
-    ``{exact = "…"}`` takes the text as it is, or as JSON.
+    ``{exact = "…"}`` takes the text as it is, or as JSON. Raises PatternTimeout.
     """
     match expected:
         case str():
@@ -55,7 +55,7 @@ def match_result(expected: Any, result: str) -> Mismatch | None:
 
 
 def find_mismatch(expected: Any, value: Any, path: str = "") -> Mismatch | None:
-    """Return the first thing that does not fit; None if all does."""
+    """Return the first thing that does not fit; None if all does. Raises PatternTimeout."""
     if value is MISSING:
         return Mismatch(path, describe_expected(expected), "nothing: it is not there")
     match expected:
@@ -63,7 +63,7 @@ def find_mismatch(expected: Any, value: Any, path: str = "") -> Mismatch | None:
             return None
         case {"pattern": str(pattern)} if len(expected) == 1:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            fits = re.search(pattern, text, re.IGNORECASE) is not None
+            fits = search_text(pattern, text) is not None
         case {"exact": exact} if len(expected) == 1:
             fits = _is_same(exact, value)
         case Mapping() if isinstance(value, Mapping):
@@ -108,11 +108,8 @@ def check_expected_table(_: object, __: object, expected: Any) -> None:
 def _check(expected: Any, path: str) -> None:
     match expected:
         case {"pattern": str(pattern)} if len(expected) == 1:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                place = f"{path}: " if path else ""
-                raise ValueError(f"{place}is not a regular expression: {error}") from None
+            if problem := find_pattern_problem(pattern):
+                raise ValueError(f"{path}: {problem}" if path else problem)
         case {"exact": _} if len(expected) == 1:
             pass
         case Mapping():

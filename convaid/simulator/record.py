@@ -12,9 +12,10 @@ from attrs import Factory, define, field, frozen
 
 from convaid.events import Outcome
 from convaid.protocol.from_agent import Error
-from convaid.protocol.to_agent import ConversationInitiationClientData, ToAgent
+from convaid.protocol.to_agent import ContextualUpdate, ConversationInitiationClientData, ToAgent
+from convaid.simulator.tool_settings import ToolSettings
 
-__all__ = ["CallRecord", "ConversationRecord", "Ending", "Failure", "Line", "RequestRecord", "Speaker"]
+__all__ = ["CallRecord", "ConversationRecord", "Ending", "Failure", "Line", "RequestRecord", "Speaker", "UploadedFile"]
 
 Speaker = Literal["agent", "user"]
 
@@ -23,17 +24,20 @@ KEPT = 10_000  # entries of each list of one conversation; older ones go
 
 @frozen
 class Line:
-    """Something that was said. ``at`` is in seconds since the conversation began."""
+    """Something that was said. ``at`` is in seconds since the conversation began; ``event_id`` as on the wire."""
 
     speaker: Speaker
     text: str
     at: float
+    event_id: int | None = None
 
 
 @define
 class CallRecord:
-    """A call of a client tool; ``result`` stays None where none came in time.
+    """A call of a client tool; ``result`` stays None where none came in time. ``patience`` is in seconds.
 
+    ``settings`` are those that the platform has for the tool; ``is_mocked``: it was answered in the tool's place;
+    ``heard`` is what the agent is told of the result, once the call ``is_concluded``.
     ``outcome`` is for whoever runs the tools beside the simulator, and knows more than what comes over the wire.
     """
 
@@ -44,7 +48,14 @@ class CallRecord:
     answered_at: float | None = None
     result: str | None = None
     is_error: bool | None = None
+    error_type: str | None = None
     outcome: Outcome | None = None
+    expects_response: bool = True
+    patience: float = 20.0
+    is_mocked: bool = False
+    is_concluded: bool = False
+    heard: str | None = None
+    settings: ToolSettings = field(factory=ToolSettings, repr=False)
     answered: trio.Event = field(factory=trio.Event, repr=False, eq=False)
 
     @property
@@ -80,12 +91,23 @@ class Failure:
         return f"{self.place}: {self.message}" if self.place else self.message
 
 
+@frozen
+class UploadedFile:
+    """A file that the user has uploaded to a conversation."""
+
+    file_id: str
+    name: str
+    media_type: str
+    content: bytes = field(repr=False)
+
+
 @define(eq=False)
 class ConversationRecord:
     """What happened in one conversation. ``sent`` and ``received`` count frames by type; ``counts`` what was odd.
 
     ``failure`` is the expectation of the scenario that was not met, if any; it has ended the conversation. ``place`` is
-    where in the scenario the agent is, ``is_played`` whether it has done all that stands there.
+    where in the scenario the agent is, ``is_played`` whether it has done all that stands there. ``scores`` are what the
+    user thinks of the agent's turns, and ``corrections`` what was heard of those that were cut off, by event id.
     """
 
     conversation_id: str
@@ -98,6 +120,12 @@ class ConversationRecord:
     transcript: deque[Line] = Factory(lambda: deque(maxlen=KEPT))
     calls: deque[CallRecord] = Factory(lambda: deque(maxlen=KEPT))
     messages: deque[ToAgent] = field(factory=lambda: deque(maxlen=KEPT), repr=False)  # all but audio and pongs
+    context: list[ContextualUpdate] = Factory(list)  # what was told, without what has been replaced
+    scores: dict[int, str] = Factory(dict)
+    corrections: dict[int, str] = Factory(dict)
+    files: dict[str, UploadedFile] = Factory(dict)  # by REST
+    max_files: int | None = 10
+    queue_wait: float | None = None  # seconds, where it was queued
     sent: Counter[str] = Factory(Counter)
     received: Counter[str] = Factory(Counter)
     counts: Counter[str] = Factory(Counter)
@@ -116,6 +144,17 @@ class ConversationRecord:
     def problem(self) -> str | None:
         """The failure in words."""
         return None if self.failure is None else str(self.failure)
+
+    def put_context(self, update: ContextualUpdate) -> None:
+        """Note what the agent was told; the newest with an id replaces the others."""
+        kept = [each for each in self.context if update.context_id is None or each.context_id != update.context_id]
+        self.context = [*kept, update][-KEPT:]
+
+    def put_score(self, event_id: int, score: str | None) -> None:
+        """Note what the user thinks of a turn; None takes it back."""
+        self.scores.pop(event_id, None)
+        if score is not None:
+            self.scores[event_id] = score
 
     @property
     def seconds(self) -> float:

@@ -2,6 +2,7 @@
 
 In ``[[steps]]`` each step is a table with one key, its name: ``say = {text = "Hello"}``. A step's first field may be
 written alone: ``say = "Hello"``; ``drop = {}`` needs nothing. The alternatives of a branch have steps of their own.
+``brain = "openai"`` stands for the table ``[brain]`` with ``api = "openai"``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from attrs import Factory, frozen
 
 from convaid.audio import WavReader
 from convaid.errors import ConfigurationError, Problem, StructureError
+from convaid.simulator.brain.settings import Brain
+from convaid.simulator.messages import read_message
+from convaid.simulator.placeholders import find_stray_placeholders
 from convaid.simulator.scenario import (
     STEPS,
     Agent,
@@ -25,6 +29,7 @@ from convaid.simulator.scenario import (
     Refuse,
     Rule,
     Scenario,
+    Send,
     Step,
     Voice,
     find_short_field,
@@ -47,6 +52,7 @@ class ScenarioFile:
     voice: Voice = Factory(Voice)
     steps: list[Step] = Factory(list)
     rules: list[Rule] = Factory(list)
+    brain: Brain | None = None
 
 
 def list_bundled() -> list[str]:
@@ -78,9 +84,15 @@ def parse_scenario(text: str, source: str, folder: Path = Path()) -> Scenario:
         raise ConfigurationError(source, [Problem("", f"is not TOML: {error}")]) from None
     except RecursionError:
         raise ConfigurationError(source, [Problem("", "is nested too deeply")]) from None
+    except ValueError:  # of Python's: it reads no whole number of more than 4300 digits
+        raise ConfigurationError(source, [Problem("", "has a whole number with thousands of digits in it")]) from None
     reader = Reader()
     steps = reader.read_steps(table.pop("steps", []), "steps")
+    if isinstance(table.get("brain"), str):
+        table["brain"] = {"api": table["brain"]}
     content = reader.read(table, ScenarioFile, "") or ScenarioFile()
+    if content.brain is not None and (steps or content.rules):
+        reader.complain("brain", "decides all that the agent does: remove it, or the steps and rules")
     voice = content.voice
     if voice.wav is not None:
         wav = folder / voice.wav
@@ -90,9 +102,10 @@ def parse_scenario(text: str, source: str, folder: Path = Path()) -> Scenario:
                 WavReader(file)
         except (OSError, ValueError) as error:
             reader.complain("voice.wav", f"cannot be read: {error}")
-    if reader.problems:
-        raise ConfigurationError(source, reader.problems)
-    return Scenario(Path(source).stem, content.agent, voice, steps, content.rules)
+    scenario = Scenario(Path(source).stem, content.agent, voice, steps, content.rules, content.brain)
+    if problems := reader.problems or list(find_stray_placeholders(scenario)):
+        raise ConfigurationError(source, problems)
+    return scenario
 
 
 class Reader:
@@ -142,10 +155,25 @@ class Reader:
         ((name, content),) = table.items()
         shape = STEPS[name]
         short = find_short_field(shape)
-        if short is not None and not isinstance(content, dict):
+        if short is not None and shape is not Send and not isinstance(content, dict):
             content = {short.name: content}
         path = join_path(path, name)
-        return self._read_branch(content, path, depth) if shape is Branch else self.read(content, shape, path)
+        if shape is Branch:
+            return self._read_branch(content, path, depth)
+        return self._read_send(content, path) if shape is Send else self.read(content, shape, path)
+
+    def _read_send(self, content: Any, path: str) -> Send | None:
+        """Read a message; ``after_ms`` stands among its fields."""
+        if not isinstance(content, dict):
+            self.complain(path, f"expected a table (object), got {describe_value(content)}")
+            return None
+        step = self.read({"after_ms": content.get("after_ms", 0)}, Step, path)
+        try:
+            message = read_message(_leave_out(content, "after_ms"))
+        except ValueError as error:
+            self.complain(path, str(error))
+            return None
+        return None if step is None else Send(message, after_ms=step.after_ms)
 
     def _read_branch(self, content: Any, path: str, depth: int) -> Branch | None:
         """Read a branch: first its alternatives without their steps, then those."""

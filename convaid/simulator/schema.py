@@ -15,9 +15,12 @@ from typing import Annotated, Any, get_args, get_origin
 
 import attrs
 
+from convaid.protocol.from_agent import FromAgent
 from convaid.shapes import find_choices, has_choices, is_union
 from convaid.simulator import fields
-from convaid.simulator.scenario import STEPS, Step, find_short_field
+from convaid.simulator.brain.settings import Brain
+from convaid.simulator.messages import SENDABLE
+from convaid.simulator.scenario import STEPS, Send, Step, find_short_field
 from convaid.simulator.scenario_file import ScenarioFile
 
 __all__ = ["make_schema"]
@@ -36,6 +39,8 @@ CHECKS: dict[Callable[..., Any] | None, dict[str, Any]] = {
     fields.check_positive: {"exclusiveMinimum": 0},
     fields.check_pattern: {"format": "regex"},
     fields.check_close_code: {"minimum": 1000, "maximum": 4999},
+    fields.check_base64: {"contentEncoding": "base64"},
+    fields.check_opcode: {"minimum": 0, "maximum": 15},
     fields.check_status: {"minimum": 400, "maximum": 599},
 }
 STEPS_REFERENCE = {"$ref": "#/definitions/steps"}
@@ -43,11 +48,16 @@ STEPS_REFERENCE = {"$ref": "#/definitions/steps"}
 
 def make_schema() -> dict[str, Any]:
     """Return the schema, as plain JSON values."""
-    steps = {name: _allow_short(shape, _describe_class(shape)) for name, shape in STEPS.items()}
+    steps = {
+        name: _describe_send() if shape is Send else _allow_short(shape, _describe_class(shape))
+        for name, shape in STEPS.items()
+    }
+    scenario = _describe_class(ScenarioFile)
+    scenario["properties"]["brain"] = _allow_short(Brain, scenario["properties"]["brain"])
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "convaid scenario",
-        **_describe_class(ScenarioFile),
+        **scenario,
         "definitions": {
             "steps": {
                 "description": "What the agent does, in order; each step is a table with one key, its name.",
@@ -64,12 +74,38 @@ def make_schema() -> dict[str, Any]:
     }
 
 
-def _allow_short(shape: type[Step], table: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Let a step's first field stand alone, too."""
+def _allow_short(shape: type[Any], table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Let the first field of a step, or of the brain, stand alone, too."""
     short = find_short_field(shape)
     if short is None:
         return table
     return {"description": table["description"], "anyOf": [table["properties"][short.name], table]}
+
+
+def _describe_send() -> dict[str, Any]:
+    """The step that is a message of the platform's, beside which it may have a pause."""
+    described = _describe_class(Send)
+    pause = described["properties"]["after_ms"]
+    return {
+        "description": described["description"],
+        "oneOf": [_describe_message(name, shape, pause) for name, shape in SENDABLE.items()],
+    }
+
+
+def _describe_message(wire_type: str, shape: type[FromAgent], pause: dict[str, Any]) -> dict[str, Any]:
+    """A message as it stands on the wire, but that its ``event_id`` may be left out."""
+    payload = _describe_class(shape)
+    required = [name for name in payload.get("required", ()) if name != "event_id"]
+    payload = {name: part for name, part in payload.items() if name not in ("description", "required")}
+    payload |= {"required": required} if required else {}
+    table = {shape.payload_key: payload} if shape.payload_key else payload["properties"]
+    return {
+        "description": _write_plain(inspect.getdoc(shape) or ""),
+        "type": "object",
+        "properties": {"type": {"const": wire_type}, **table, "after_ms": pause},
+        "required": ["type", *([shape.payload_key] if shape.payload_key and required else [])],
+        "additionalProperties": False,
+    }
 
 
 def _describe_class(shape: type[Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ __all__ = ["Ear", "Speech", "SpeechBegan", "SpeechEnded", "make_speech"]
 LONGEST_WAV = 60.0  # seconds that are read of a WAV file
 WINDOW = 0.02  # seconds over which a level is measured
 LOUD = -45.0  # dBFS: well above a quiet room, well below speech
+SPAN = 30.0  # dB from what is surely no speech to what surely is
 ATTACK = 0.06  # seconds of sound that make it speech: a click is shorter
 QUIET = 0.6  # seconds of quiet that end a turn: longer than the pauses between words
 
@@ -79,6 +80,17 @@ class Ear:
         self._window = pcm.bytes_for(WINDOW)
         self._pcm = b""
         self._turn = _Turn()
+        self._level = -math.inf
+
+    @property
+    def speech_seconds(self) -> float:
+        """How long the user has been speaking in this turn; 0 for one who is not."""
+        return self._turn.length if self._turn.is_speech else 0.0
+
+    @property
+    def score(self) -> float:
+        """How likely the newest sound is speech, from 0 to 1: by its level."""
+        return round(min(1.0, max(0.0, (self._level - LOUD) / SPAN + 0.5)), 2)
 
     def listen(self, chunk: bytes) -> Iterator[SpeechBegan | SpeechEnded]:
         """Hear the next chunk, however long."""
@@ -86,7 +98,8 @@ class Ear:
         whole = len(pcm) - len(pcm) % self._window
         self._pcm = pcm[whole:]
         for start in range(0, whole, self._window):
-            if heard := self._notice(measure_level(pcm[start : start + self._window]) > LOUD):
+            self._level = measure_level(pcm[start : start + self._window])
+            if heard := self._notice(self._level > LOUD):
                 yield heard
 
     def _notice(self, is_loud: bool) -> SpeechBegan | SpeechEnded | None:

@@ -21,8 +21,8 @@ def make_junit(reports: Sequence[ScenarioReport], began: datetime, host: str) ->
     counts = {
         "tests": str(len(reports)),
         "failures": str(sum(report.is_readable and not report.passed for report in reports)),
-        "errors": str(sum(not report.is_readable for report in reports)),
-        "skipped": "0",
+        "errors": str(sum(not report.is_readable and not report.passed for report in reports)),
+        "skipped": str(sum(bool(report.skipped) for report in reports)),
         "time": f"{sum(report.seconds for report in reports):.3f}",
     }
     root = Element("testsuites", {"name": "convaid", **counts})
@@ -32,6 +32,8 @@ def make_junit(reports: Sequence[ScenarioReport], began: datetime, host: str) ->
         folder, _, file = report.name.rpartition("/")
         attributes = {"classname": folder.strip("/").replace("/", ".") or "scenarios", "name": file}
         case = SubElement(suite, "testcase", {**attributes, "time": f"{report.seconds:.3f}"})
+        if report.skipped:
+            SubElement(case, "skipped", message=clean(report.skipped))
         if failure := report.failure:
             kind = "failure" if report.is_readable else "error"
             parts = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from attrs import frozen
 
@@ -22,21 +22,31 @@ class DrivenTool:
 
     tool: str
     plugin: str
+    is_tested: bool
+    """It is one of those that the scenarios are there for."""
     outcomes: Mapping[Outcome, int]
 
 
-def count_outcomes(calls: Iterable[CallReport], plugins: Plugins, config: ToolsConfig) -> list[DrivenTool]:
-    """Return every tool that is offered, then those that were called all the same."""
+def count_outcomes(
+    calls: Iterable[CallReport], plugins: Plugins, config: ToolsConfig, tested: Collection[str] | None = None
+) -> list[DrivenTool]:
+    """Return every tool that is offered, then those that were called all the same.
+
+    ``tested`` names the plugins that the scenarios are there for; None: all of them.
+    """
     counts: dict[str, Counter[Outcome]] = {}
     for call in calls:
         counts.setdefault(call.tool, Counter())[call.outcome] += 1
     owners = {tool.name: plugin.name for tool, plugin in list_offered(plugins, config)}
-    names = [*owners, *(name for name in counts if name not in owners)]
-    return [DrivenTool(name, owners.get(name, ""), dict(counts.get(name, {}))) for name in names]
+    owners |= {name: "" for name in counts if name not in owners}
+    return [
+        DrivenTool(name, owner, bool(owner) and (tested is None or owner in tested), dict(counts.get(name, {})))
+        for name, owner in owners.items()
+    ]
 
 
 def find_share(driven: Sequence[DrivenTool]) -> float:
-    """Return how many per cent of the offered tools have answered at least once; 100 where none is offered."""
-    offered = [tool for tool in driven if tool.plugin]
-    answered = [tool for tool in offered if "ok" in tool.outcomes]
-    return 100 * len(answered) / len(offered) if offered else 100.0
+    """Return how many per cent of the tools that are tested have answered at least once; 100 where there is none."""
+    tested = [tool for tool in driven if tool.is_tested]
+    answered = [tool for tool in tested if "ok" in tool.outcomes]
+    return 100 * len(answered) / len(tested) if tested else 100.0

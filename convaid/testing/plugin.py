@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 CONFIG = "convaid_config"
 SCENARIOS = "convaid_scenarios"
-FOLDER = "scenarios"
+FOLDERS = {".toml": "scenarios", ".jsonl": "recordings"}
+"""Where tests are that are no Python, by what their names end with."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(CONFIG, "convaid's configuration for tests of plugins, relative to the root folder", default="")
     parser.addini(
         SCENARIOS,
-        'the folders whose *.toml are scenarios of convaid\'s to be run as tests (default: "scenarios", in projects of '
-        "plugins)",
+        "the folders whose *.toml and *.jsonl are scenarios and recordings of convaid's to be run as tests (default: "
+        '"scenarios" and "recordings", in projects of plugins)',
         type="args",
         default=[],
     )
@@ -39,23 +40,25 @@ def find_config(config: pytest.Config) -> Path | None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if file_path.suffix != ".toml" or not is_scenario(file_path, parent.config):
+    if file_path.suffix not in FOLDERS or not is_test(file_path, parent.config):
         return None
-    from convaid.testing.items import ScenarioFile
+    from convaid.testing.items import RecordingFile, ScenarioFile
 
-    return ScenarioFile.from_parent(parent, path=file_path)
+    kind = ScenarioFile if file_path.suffix == ".toml" else RecordingFile
+    return kind.from_parent(parent, path=file_path)
 
 
-def is_scenario(file: Path, config: pytest.Config) -> bool:
-    """Whether a TOML file lies where scenarios of ours do: others' projects have folders of that name, too."""
+def is_test(file: Path, config: pytest.Config) -> bool:
+    """Whether a file lies where scenarios or recordings of ours do: others' projects have such folders, too."""
     if folders := config.getini(SCENARIOS):
         return any(file.is_relative_to(config.rootpath / folder) for folder in folders)
-    if FOLDER not in file.parts:
+    own = FOLDERS[file.suffix]
+    if own not in file.parts:
         return False
     from convaid.testing.project import find_project
 
     project = find_project(file)
-    return project is not None and bool(project.plugins) and FOLDER in file.relative_to(project.folder).parts
+    return project is not None and bool(project.plugins) and own in file.relative_to(project.folder).parts
 
 
 @pytest.fixture

@@ -26,5 +26,5 @@ def find_project(file: Path) -> Project | None:
     try:
         project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8")).get("project", {})
         return Project(folder, tuple(project.get("entry-points", {}).get("convaid", {})))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError, TypeError):
+    except (ValueError, RecursionError, AttributeError, TypeError):
         return Project(folder, ())  # whoever builds it will complain

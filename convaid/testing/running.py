@@ -37,10 +37,12 @@ from convaid.simulator import (
     SimulatorSettings,
     open_simulator,
 )
+from convaid.simulator.placeholders import list_variables
 from convaid.simulator.scenario import Branch, Call, Step
+from convaid.simulator.starting import find_placeholders
 from convaid.supervisor import Conversation, NotConnected, keep_conversing
 
-__all__ = ["CallReport", "ScenarioReport", "open_temporary_state", "run_scenario"]
+__all__ = ["CallReport", "ScenarioReport", "describe_call", "open_temporary_state", "run_scenario"]
 
 STATE_PLACES = ("STATE_DIRECTORY", "XDG_STATE_HOME")
 ANY_AGENT = "agent_demo"
@@ -68,7 +70,7 @@ class ScenarioReport:
     """What came of a scenario: passed, or what was not as it should be, and where; of all its ways together.
 
     ``transcript`` is of the last conversation, the one that failed if one did, tool calls included, a line each.
-    ``ways`` is how many there were; 0 where there is no scenario to be read.
+    ``ways`` is how many there were; 0 where there is no scenario to be read. ``skipped`` says why nothing was tested.
     """
 
     name: str
@@ -77,6 +79,7 @@ class ScenarioReport:
     calls: Sequence[CallReport] = ()
     seconds: float = 0.0
     ways: int = 0
+    skipped: str = ""
 
     @property
     def passed(self) -> bool:
@@ -100,6 +103,9 @@ async def run_scenario(
     ``time_limit`` is for each way, in seconds; ``hidden`` names variables of the environment that no process of a
     plugin's gets.
     """
+    if scenario.brain is not None:
+        words = "a language model plays the agent, in other words each time; `convaid chat --scenario` talks to it"
+        return ScenarioReport(scenario.name, None, skipped=words)
     began = trio.current_time()
     calls: list[CallReport] = []
     way: Sequence[int] = ()
@@ -222,14 +228,17 @@ class Run:
     def _find_failure(self, exceeded: float | None) -> Failure | None:
         record = self._record
         if record is None:
-            why = self._end.detail if self._end else "no time was left"
-            return Failure("", f"the conversation did not begin: {why}")
+            if self._end is not None:
+                return Failure("", f"the conversation did not begin: {self._end.detail}")
+            opening = [plugin.name for plugin in self.plugins.ready if plugin.lifespan is not None]
+            why = f"the plugin {' or '.join(opening)} takes too long to open" if opening else "no time was left"
+            return Failure("", f"the conversation did not begin within {exceeded:g} s: {why}")
         if record.failure is not None:
             return record.failure
         if exceeded is not None:
             return Failure(record.place, f"it was not over after {exceeded:g} s")
         if record.is_played or self.scenario.refusal is not None:
-            return self._find_slip()
+            return self._find_slip() or self._find_unfilled(record)
         ending = record.ending
         words = f"closed by the {ending.closed_by}, {ending.code} {ending.reason}".rstrip() if ending else "no end"
         return Failure(record.place, f"the conversation was over before the scenario was: {words}")
@@ -243,6 +252,17 @@ class Run:
             if call.outcome == "unknown" and not is_expected:
                 remedy = 'correct its name, or expect that: expect_outcome = "unknown"'
                 return Failure("", f"nobody offers the tool {call.tool}, which was called; {remedy}", got=call.result)
+        return None
+
+    def _find_unfilled(self, record: ConversationRecord) -> Failure | None:
+        """A dynamic variable that had no value: the agent has said its name, in braces, or called a tool with it."""
+        said = [line.text for line in record.transcript if line.speaker == "agent"]
+        called = [f"{call.tool}({call.parameters})" for call in self.calls]
+        for name in list_variables(self.scenario):
+            for text in said + called:
+                if name in find_placeholders(text):
+                    remedy = "give it one in [agent.dynamic_variables]"
+                    return Failure("", f'the dynamic variable "{name}" had no value; {remedy}', got=text)
         return None
 
     def write_transcript(self) -> tuple[str, ...]:

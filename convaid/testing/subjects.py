@@ -26,8 +26,6 @@ Choice = Mapping[str, object] | Iterable[str] | None
 """Names of installed plugins; or objects that have a plugin's hooks, such as modules, by the name they are to have;
 None: those of the project that the test belongs to, or all that are installed where it is not a plugin's."""
 
-CONVERSATION = {"test": {"agent_id": "agent_test"}}
-
 
 @frozen
 class Subjects:
@@ -80,13 +78,13 @@ def _suggest(name: str, installed: Iterable[str]) -> str:
 
 def _read_setting(setting: Mapping[str, Any] | Path | None) -> tuple[Configuration, str]:
     if isinstance(setting, Path):
-        return load_configuration(setting), str(setting)
+        return load_configuration(setting, needs_conversations=False), str(setting)
     source = 'the fixture "convaid_config"'
     try:
         tables = json.loads(json.dumps(setting or {}, default=_write_path))  # as TOML would have it
     except TypeError as error:
         raise ConfigurationError(source, [Problem("", str(error))]) from None
-    return read_tables({"conversations": CONVERSATION, **tables}, source), source
+    return read_tables(tables, source, needs_conversations=False), source
 
 
 def _write_path(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -21,8 +21,10 @@ from convaid.protocol.to_agent import (
 )
 from convaid.simulator import ConversationRecord, Scenario, Simulator
 from convaid.simulator.acting import ScenarioActor
+from convaid.simulator.admission import Place
 from convaid.simulator.conversation import Conversation
 from convaid.simulator.speech import make_speech
+from convaid.simulator.tool_settings import ToolSettings
 from convaid.transport import LinkClosed, Reader
 
 INITIATION = ConversationInitiationClientData()
@@ -63,6 +65,13 @@ class BarePeer:
         while not isinstance(frames[-1], LinkClosed):
             frames.append(await self.receive())
         return frames
+
+    async def receive_answer(self) -> tuple[list[str], str]:
+        """What the agent says next in text: the words as they come, and the whole."""
+        words: list[str] = []
+        while (part := (await self.receive_type("agent_chat_response_part"))["text_response_part"])["type"] != "stop":
+            words += [part["text"]] * (part["type"] == "delta")
+        return words, (await self.receive_type("agent_response"))["agent_response_event"]["agent_response"]
 
     async def answer_call(self, result: str, *, is_error: bool = False) -> dict[str, Any]:
         """Wait for a tool call and answer it."""
@@ -131,6 +140,9 @@ class MemoryPeer:
         self.sent.append((trio.current_time(), json.loads(frame)))
         return True
 
+    async def send_frame(self, opcode: int, payload: bytes) -> None:
+        raise AssertionError("there are no frames without a socket")
+
     async def close(self, code: int, reason: str) -> None:
         await trio.lowlevel.checkpoint()
         self.closed = LinkClosed(code, reason)
@@ -145,12 +157,15 @@ class MemoryPeer:
 
 @asynccontextmanager
 async def hold_conversation(
-    scenario: Scenario, initiation: ToAgent | None = INITIATION
+    scenario: Scenario,
+    initiation: ToAgent | None = INITIATION,
+    tools: Mapping[str, ToolSettings] | None = None,
+    place: Place | None = None,
 ) -> AsyncIterator[tuple[MemoryPeer, ConversationRecord]]:
     """A conversation in memory that runs beside the test; leaving the context waits until it has ended."""
     peer = MemoryPeer()
     record = ConversationRecord("conv_test", "agent_demo", scenario.name)
-    conversation = Conversation(peer, scenario.agent, record)
+    conversation = Conversation(peer, scenario.agent, record, tools, place)
     speech = make_speech(scenario.voice, AudioFormat.parse(scenario.agent.agent_output_audio_format))
     if initiation is not None:
         peer.put(initiation)

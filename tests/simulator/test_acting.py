@@ -71,7 +71,7 @@ async def test_what_fits_no_alternative_ends_the_conversation(autojump_clock: Mo
     )
     assert not record.is_played
     _, record = await play(Branch(DRINKS.among, within_ms=500))
-    assert record.problem == "steps[0].branch: no text within 0.5 s"
+    assert record.problem == "steps[0].branch: no text within 500 ms"
 
 
 # --- time ----------------------------------------------------------------------------------------------------------
@@ -91,6 +91,26 @@ async def test_a_call_of_a_rule_waits_too(autojump_clock: MockClock) -> None:
     _, record = await play(rules=rules, says=("go",))
     assert record.calls[0].asked_at == pytest.approx(record.started_at + 2.5)
     assert record.problem is None  # nothing was expected of it
+
+
+ENDLESS, FOREVER = "a" * 60 + "!", "(a|a)+$"
+
+
+@pytest.mark.parametrize(
+    ("steps", "rules", "place"),
+    [
+        ([ExpectText(FOREVER)], [], "steps[0].expect_text"),
+        ([Branch([Alternative(FOREVER)])], [], "steps[0].branch"),
+        ([], [Rule("b"), Rule(FOREVER), Rule("c")], "rules[1]"),
+    ],
+)
+async def test_a_pattern_that_takes_too_long_ends_the_conversation(
+    steps: list[Step], rules: list[Rule], place: str, autojump_clock: MockClock
+) -> None:
+    peer, record = await play(*steps, says=(ENDLESS,), rules=rules)
+    assert record.failure.place == place
+    assert record.failure.message.startswith(f"the pattern '{FOREVER}' takes too long")
+    assert "write it so that" in peer.find("error")[0]["error_event"]["message"]
 
 
 # --- tools ---------------------------------------------------------------------------------------------------------
@@ -154,6 +174,22 @@ async def test_an_outcome_is_expected(
     assert record.problem == (
         None if fits else f"steps[0].call: expected the outcome \"{expected}\" of add, got {got}: '5'"
     )
+
+
+@pytest.mark.parametrize(
+    ("step", "what"),
+    [
+        (Call("add", expect_result=FOREVER), "the result"),
+        (Call("add", expect_result=FOREVER, wait=False), "the result"),
+        (Call("add", {"a": ENDLESS}, expect_parameters={"a": {"pattern": FOREVER}}), "the arguments"),
+    ],
+)
+async def test_a_pattern_that_takes_too_long_is_told_with_its_call(
+    step: Call, what: str, autojump_clock: MockClock
+) -> None:
+    record = await answer(step, ENDLESS)
+    assert record.failure.place == "steps[0].call"
+    assert record.failure.message.startswith(f"{what} of add: the pattern '{FOREVER}' takes too long")
 
 
 async def test_what_a_tool_is_called_with_is_expected(autojump_clock: MockClock) -> None:

@@ -60,7 +60,7 @@ async def test_a_signed_url_with_a_conversation_id_is_good_for_one_conversation(
 
 async def test_a_signature_is_for_one_agent_and_for_15_minutes(autojump_clock: MockClock) -> None:
     authorization = Authorization("sk")
-    signature = authorization.mint_signature("agent_a", is_single_use=False)
+    signature = authorization.mint_signature("agent_a", 900, is_single_use=False)
 
     def ask(agent_id: str) -> Refuse | None:
         request = Request("GET", "/", {"agent_id": agent_id, "conversation_signature": signature}, {})

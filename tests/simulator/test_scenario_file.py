@@ -11,6 +11,7 @@ import pytest
 
 from convaid.audio import WavWriter
 from convaid.errors import ConfigurationError
+from convaid.protocol.from_agent import AgentTyping, VadScore
 from convaid.simulator import Scenario, load_scenario, parse_scenario
 from convaid.simulator.scenario import (
     STEPS,
@@ -24,12 +25,15 @@ from convaid.simulator.scenario import (
     ExpectResults,
     ExpectText,
     Fail,
+    Frame,
     Freeze,
     Interrupt,
+    McpCall,
     Raw,
     Refuse,
     Rule,
     Say,
+    Send,
     Silence,
     find_short_field,
 )
@@ -63,6 +67,12 @@ branch = [{when = "yes"}]
 [[steps]]
 expect_results = {}
 [[steps]]
+mcp_call = {tool = "find", parameters = {word = "x"}, approval_timeout_secs = 5, expect_approved = true}
+[[steps]]
+send = {type = "vad_score", vad_score_event = {vad_score = 0.5}, after_ms = 10}
+[[steps]]
+send = {type = "agent_typing", agent_typing_event = {is_typing = true}}
+[[steps]]
 interrupt = {}
 [[steps]]
 silence = 1.5
@@ -76,6 +86,8 @@ close = 4300
 drop = {after_ms = 250}
 [[steps]]
 raw = "not JSON"
+[[steps]]
+frame = "AP8="
 [[steps]]
 end = {}
 
@@ -132,6 +144,9 @@ def test_every_step_can_be_written() -> None:
         Call("now", {"zone": {"name": "UTC"}}, "12", within_ms=3000, wait=False),
         Branch([Alternative("yes")]),
         ExpectResults(),
+        McpCall("find", {"word": "x"}, approval_timeout_secs=5, expect_approved=True),
+        Send(VadScore(0.5), after_ms=10),
+        Send(AgentTyping(True)),
         Interrupt(),
         Silence(1.5),
         Freeze(2),
@@ -139,6 +154,7 @@ def test_every_step_can_be_written() -> None:
         Close(4300),
         Drop(after_ms=250),
         Raw("not JSON"),
+        Frame("AP8="),
         End(),
     ]
     assert {type(step) for step in scenario.steps} == set(STEPS.values())

@@ -178,6 +178,13 @@ async def test_a_conversation_can_be_refused_by_close_code() -> None:
     assert ending == Ending("agent", 3008, "too many concurrent connections")
 
 
+async def test_a_refusal_may_take_its_time() -> None:
+    started_at = trio.current_time()
+    closed, _ = await play(Scenario(steps=[Refuse(after_ms=60)]))
+    assert closed.code == 3000
+    assert trio.current_time() - started_at >= 0.06
+
+
 async def test_a_conversation_can_be_refused_by_http_status() -> None:
     scenario = Scenario(steps=[Refuse(status=403, reason="Not for you.")])
     async with open_simulator(SimulatorSettings([scenario, SHORT])) as simulator:

@@ -10,7 +10,8 @@ import pytest
 from convaid.protocol.to_agent import ConversationInitiationClientData
 from convaid.simulator import Agent, Rule, Scenario, Simulator, load_scenario
 from convaid.simulator.scenario import End, Silence
-from convaid.simulator.workspace.agent_shapes import check_agent, describe_agent, read_agent
+from convaid.simulator.workspace.agent_settings import describe_agent, read_agent
+from convaid.simulator.workspace.agent_shapes import check_agent
 from convaid.transport import LinkClosed
 
 from .peers import open_peer
@@ -63,6 +64,7 @@ def test_a_scenarios_agent_comes_back_as_it_went() -> None:
         id="agent_a",
         requires_authorization=True,
         first_message="Hello {{name}}",
+        language="de",
         text_only=True,
         client_events=["agent_response"],
         user_input_audio_format="ulaw_8000",

@@ -1,4 +1,4 @@
-"""docs/testing.md cannot lie: its plugin is installed, its tests and its scenario are run."""
+"""docs/testing.md cannot lie: its plugin is installed, its tests, its scenario and its recording are run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ PAGE = (ROOT / "docs" / "testing.md").read_text()
 def test_the_examples_of_the_page_pass(tmp_path: Path) -> None:
     blocks = dict(re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
     assert len(blocks) == len(re.findall(r"```(?:python|toml)\n", PAGE)), "every example names its file"
+    ((name, recording),) = re.findall(r"`(recordings/\S+)`:\n\n```json\n(.*?)```", PAGE, re.DOTALL)
+    blocks[name] = recording
     entries = '[project.entry-points.convaid]\nlamp = "lamp"\n'
     installed = {"convaid_greeter-1.0.dist-info/entry_points.txt": "[convaid]\nlamp = lamp\n"}
     write_plugin(tmp_path)
@@ -25,7 +27,7 @@ def test_the_examples_of_the_page_pass(tmp_path: Path) -> None:
     )
     result = run_pytest(tmp_path)
     tests = sum(text.count("def test_") for text in blocks.values())
-    assert f"{tests + 1} passed" in result.stdout, result.stdout + result.stderr
+    assert f"{tests + 2} passed" in result.stdout, result.stdout + result.stderr
 
 
 def test_the_commands_of_the_page_are_those_that_plugin_new_recommends(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -228,6 +230,18 @@ async def test_every_rule_is_tried_by_its_example_and_the_one_that_hangs_up_is_t
         "user: Bye",
         "agent: Goodbye.",
     ]
+
+
+async def test_a_plugin_that_does_not_open_is_named() -> None:
+    @asynccontextmanager
+    async def open_never() -> AsyncIterator[None]:
+        await trio.sleep_forever()
+        yield
+
+    plugins = Plugins((Plugin("slow", "slow", "slow", "1", "ready", tools=(linger,), lifespan=open_never),))
+    with trio.fail_after(LIMIT):
+        report = await run_scenario(parse_scenario('steps = [{say = "Hi."}]', "story.toml"), plugins, time_limit=0.3)
+    assert str(report.failure) == "the conversation did not begin within 0.3 s: the plugin slow takes too long to open"
 
 
 async def test_a_tool_that_hangs_does_not_hold_up_the_end() -> None:

@@ -7,6 +7,6 @@ in the words that the platform is known to use. Where it is not known what the p
 from __future__ import annotations
 
 from convaid.simulator.workspace.routes import make_routes
-from convaid.simulator.workspace.workspace import Workspace, open_workspace
+from convaid.simulator.workspace.workspace import DEMO_AGENT, Workspace, open_workspace
 
-__all__ = ["Workspace", "make_routes", "open_workspace"]
+__all__ = ["DEMO_AGENT", "Workspace", "make_routes", "open_workspace"]

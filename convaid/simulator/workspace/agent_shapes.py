@@ -1,22 +1,15 @@
-"""The shape of an agent as the platform takes it, as far as it matters here; the rest is kept as it came.
-
-`describe_agent` and `read_agent` are the one place where a scenario's agent and the platform's JSON meet.
-"""
+"""The shape of an agent as the platform takes it, as far as it matters here; the rest is kept as it came."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-from attrs import evolve
 
 from convaid.audio.formats import FORMATS
 from convaid.protocol.from_agent import FROM_AGENT
-from convaid.simulator.scenario import Agent
-from convaid.simulator.starting import find_placeholders, list_overrides
+from convaid.simulator.agent import Guesses, Limits, Silences
+from convaid.simulator.starting import list_overrides
 from convaid.simulator.workspace.checks import (
-    Fault,
     Faults,
     Place,
     allowed,
@@ -26,17 +19,23 @@ from convaid.simulator.workspace.checks import (
     flag,
     listing,
     mapping,
+    nullable,
+    number,
     optional,
     required,
     text,
     whole,
 )
 
-__all__ = ["check_agent", "describe_agent", "merge", "read_agent"]
+__all__ = ["FLAGS", "check_agent", "merge"]
 
 EVENTS = sorted({*FROM_AGENT, "dtmf_request"} - {"error"})  # errors cannot be left out
-# What an agent sends that was made without saying so is not documented; these are what the dashboard begins with.
-DEFAULT_EVENTS = ["audio", "interruption", "user_transcript", "agent_response", "agent_response_correction"]
+FLAGS = {
+    "custom_llm_extra_body": "custom_llm_extra_body",
+    "enable_starting_workflow_node_id_from_client": "starting_workflow_node_id",
+    "enable_procedure_ids_from_client": "procedure_ids",
+}
+"""Permissions beside those of overrides: the platform's names, and a scenario's."""
 
 audio_format = choice(*(each.name for each in FORMATS))
 
@@ -46,17 +45,6 @@ def merge(old: Any, new: Any) -> Any:
     if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
         return new
     return {**old, **{name: merge(old[name], value) if name in old else value for name, value in new.items()}}
-
-
-def build_permissions(paths: Iterable[str]) -> dict[str, Any]:
-    """Permission to override what stands at these paths, as the platform nests them."""
-    permissions: dict[str, Any] = {}
-    for path in paths:
-        inner: Any = True
-        for name in reversed(path.split(".")):
-            inner = {name: inner}
-        permissions = merge(permissions, inner)
-    return permissions
 
 
 ALL_REFUSED = {
@@ -99,6 +87,7 @@ CONVERSATION_CONFIG = section(
             {
                 "first_message": optional(text(), ""),
                 "language": optional(text(), "en"),
+                "max_conversation_duration_message": optional(text(), ""),
                 "dynamic_variables": section({"dynamic_variable_placeholders": optional(mapping(anything), {})}),
                 "prompt": section(
                     {
@@ -114,7 +103,23 @@ CONVERSATION_CONFIG = section(
             {
                 "text_only": optional(flag, False),
                 "max_duration_seconds": optional(whole(1), 600),
-                "client_events": optional(listing(choice(*EVENTS)), DEFAULT_EVENTS),
+                "client_events": optional(listing(choice(*EVENTS)), Guesses().new_agent_events),
+                "file_input": section(
+                    {"enabled": optional(flag, True), "max_files_per_conversation": optional(whole(-1), 10)}
+                ),
+            }
+        ),
+        "turn": section(
+            {
+                "turn_timeout": optional(number, 7),
+                "initial_wait_time": optional(nullable(number)),
+                "silence_end_call_timeout": optional(number, -1),
+                "soft_timeout_config": section(
+                    {
+                        "timeout_seconds": optional(number, -1),
+                        "message": optional(text(shortest=1), Silences().soft_timeout_message),
+                    }
+                ),
             }
         ),
         "asr": section({"user_input_audio_format": optional(audio_format, "pcm_16000")}),
@@ -128,11 +133,29 @@ CONVERSATION_CONFIG = section(
 )
 PLATFORM_SETTINGS = section(
     {
-        "auth": section({"enable_auth": optional(flag, False), "allowlist": optional(listing(anything), [])}),
+        "auth": section(
+            {
+                "enable_auth": optional(flag, False),
+                "allowlist": optional(listing(fields({"hostname": required(text())}, others="keep")), []),
+                "require_origin_header": optional(flag, False),
+                "shareable_token": optional(nullable(text())),
+            }
+        ),
+        "call_limits": section(
+            {
+                "agent_concurrency_limit": optional(whole(-1), -1),
+                "daily_limit": optional(whole(0), Limits().daily_limit),
+                "bursting_enabled": optional(flag, True),
+            }
+        ),
+        "queueing_config": section(
+            {"enabled": optional(flag, False), "wait_timeout_seconds": optional(whole(1, 1800), 180)}
+        ),
         "overrides": section(
             {
                 "conversation_config_override": optional(check_permissions, ALL_REFUSED),
-                "custom_llm_extra_body": optional(flag, False),
+                **{name: optional(flag, False) for name in FLAGS},
+                "enable_conversation_initiation_client_data_from_webhook": optional(flag, False),
             }
         ),
         "archived": optional(flag, False),
@@ -164,52 +187,3 @@ check_agent = fields(
     }
 )
 """What the platform needs to make an agent, completed; what it does not know at the top is dropped."""
-
-
-def describe_agent(agent: Agent, name: str) -> Any:
-    """The settings of a scenario's agent as the platform would keep them."""
-    required_in_prompt = " ".join(f"{{{{{name}}}}}" for name in agent.required_dynamic_variables)
-    settings = {
-        "name": name,
-        "conversation_config": {
-            "agent": {
-                "first_message": agent.first_message,
-                "dynamic_variables": {"dynamic_variable_placeholders": dict(agent.dynamic_variables)},
-                "prompt": {"prompt": f"A scenario tells this agent what to say. {required_in_prompt}".rstrip()},
-            },
-            "conversation": {
-                "text_only": agent.text_only,
-                "max_duration_seconds": math.ceil(min(agent.max_duration, 86400)),  # inf is no whole number
-                "client_events": list(agent.client_events),
-            },
-            "asr": {"user_input_audio_format": agent.user_input_audio_format},
-            "tts": {"agent_output_audio_format": agent.agent_output_audio_format},
-        },
-        "platform_settings": {
-            "auth": {"enable_auth": agent.requires_authorization},
-            "overrides": {"conversation_config_override": build_permissions(agent.allowed_overrides)},
-        },
-    }
-    faults: list[Fault] = []  # a scenario may have an agent that the platform would not take
-    return check_agent(settings, (), faults)
-
-
-def read_agent(agent_id: str, settings: Mapping[str, Any], simulated: Agent) -> Agent:
-    """The agent that these settings make; what the platform has no setting for is as with the ``simulated`` one."""
-    conversation_config, platform_settings = settings["conversation_config"], settings["platform_settings"]
-    agent, conversation = conversation_config["agent"], conversation_config["conversation"]
-    permissions = list_overrides(platform_settings["overrides"]["conversation_config_override"])
-    return evolve(
-        simulated,
-        id=agent_id,
-        requires_authorization=platform_settings["auth"]["enable_auth"],
-        first_message=agent["first_message"],
-        text_only=conversation["text_only"],
-        client_events=conversation["client_events"],
-        user_input_audio_format=conversation_config["asr"]["user_input_audio_format"],
-        agent_output_audio_format=conversation_config["tts"]["agent_output_audio_format"],
-        required_dynamic_variables=find_placeholders(agent["prompt"]["prompt"]),
-        dynamic_variables=agent["dynamic_variables"]["dynamic_variable_placeholders"],
-        allowed_overrides=[path for path, is_allowed in permissions if is_allowed],
-        max_duration=float(conversation["max_duration_seconds"]),
-    )

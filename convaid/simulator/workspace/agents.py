@@ -65,7 +65,8 @@ class AgentRoutes:
         if isinstance(body, Answer):
             return body
         now = time.time()
-        new = StoredAgent(make_id("agent"), now, now, {})
+        events = {"conversation": {"client_events": self._workspace.guesses.new_agent_events}}
+        new = StoredAgent(make_id("agent"), now, now, {"conversation_config": events})
 
         def edit(content: Content) -> tuple[Content, Answer]:
             agent = change_agent(new, body, content)

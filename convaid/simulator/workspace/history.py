@@ -9,7 +9,7 @@ import orjson
 
 from convaid.protocol.bodies import is_deeper
 from convaid.simulator.answers import Answer, Request, Route, refuse
-from convaid.simulator.record import CallRecord, ConversationRecord
+from convaid.simulator.record import CallRecord, ConversationRecord, Line
 from convaid.simulator.workspace.checks import (
     DEEPEST,
     choice,
@@ -20,6 +20,7 @@ from convaid.simulator.workspace.checks import (
     text,
     whole,
 )
+from convaid.simulator.workspace.files import FileRoutes
 from convaid.simulator.workspace.paging import answer_page
 from convaid.simulator.workspace.workspace import Workspace
 
@@ -48,6 +49,8 @@ class HistoryRoutes:
         return [
             Route("GET", conversations, self.list_conversations),
             Route("GET", conversation, self.tell_conversation),
+            Route("GET", f"{conversation}/audio", self.refuse_audio),
+            *FileRoutes(self._find_record, conversation_not_found).routes,
             Route("DELETE", conversation, self.delete_conversation),
             # The official JavaScript client sends no key here.
             Route("POST", f"{conversation}/feedback", self.take_feedback, needs_key=False),
@@ -75,6 +78,12 @@ class HistoryRoutes:
             return conversation_not_found(conversation_id)
         record.is_deleted = True
         return Answer(200, {})
+
+    def refuse_audio(self, request: Request, conversation_id: str) -> Answer:
+        """There is no recording: what the agent sounds like is a tone, and nobody is to be recorded unasked."""
+        if self._find_record(conversation_id) is None:
+            return conversation_not_found(conversation_id)
+        return refuse(404, "audio_not_found", f"The simulator keeps no audio, of {conversation_id} neither.")
 
     def take_feedback(self, request: Request, conversation_id: str) -> Answer:
         record = self._find_record(conversation_id)
@@ -124,9 +133,12 @@ class HistoryRoutes:
             "conversation_id": record.conversation_id,
             "status": find_status(record),
             "user_id": record.initiation and record.initiation.user_id,
+            "branch_id": record.initiation and record.initiation.branch_id,
+            "environment": find_environment(record),
             "metadata": {
                 "start_time_unix_secs": int(record.started_at_unix),
                 "call_duration_secs": round(record.seconds),
+                "queue_wait_secs": record.queue_wait,
                 "termination_reason": tell_termination(record),
                 "error": error and {"code": error.code, "reason": error.message},
                 "authorization_method": "signed_url" if "conversation_signature" in record.query else "public",
@@ -161,6 +173,11 @@ def tell_termination(record: ConversationRecord) -> str:
     return f"{who} ended the conversation: {ending.code} {ending.reason}".rstrip()
 
 
+def find_environment(record: ConversationRecord) -> str:
+    """Which set of variables was asked for."""
+    return (record.initiation and record.initiation.environment) or record.query.get("environment") or "production"
+
+
 def tell_initiation(record: ConversationRecord) -> dict[str, Any]:
     """What the user's side has asked for; nothing if that cannot be written again."""
     if record.initiation is None:
@@ -173,11 +190,13 @@ def tell_initiation(record: ConversationRecord) -> dict[str, Any]:
 
 
 def describe_feedback(record: ConversationRecord) -> dict[str, Any]:
+    """What the user thinks: of single turns, as was told in the conversation, and of it all, as was told by REST."""
     score = record.feedback.get("feedback")
+    scores = [*record.scores.values(), *([score] if score else [])]
     return {
         "overall_score": score,
-        "likes": int(score == "like"),
-        "dislikes": int(score == "dislike"),
+        "likes": scores.count("like"),
+        "dislikes": scores.count("dislike"),
         "rating": record.feedback.get("rating"),
         "comment": record.feedback.get("comment"),
     }
@@ -185,13 +204,21 @@ def describe_feedback(record: ConversationRecord) -> dict[str, Any]:
 
 def list_turns(record: ConversationRecord) -> list[dict[str, Any]]:
     """The transcript: what was said, and between it the tool calls with their results, in the order of time."""
-    turns = [
-        (line.at, {"role": line.speaker, "message": line.text, "tool_calls": [], "tool_results": []})
-        for line in record.transcript
-    ]
+    turns = [(line.at, describe_line(line, record)) for line in record.transcript]
     turns += [(call.asked_at - record.started_at, describe_call(call)) for call in record.calls]
     turns.sort(key=lambda turn: turn[0])
     return [turn | {"time_in_call_secs": int(at)} for at, turn in turns]
+
+
+def describe_line(line: Line, record: ConversationRecord) -> dict[str, Any]:
+    """Something that was said; where it was cut off, what was heard of it."""
+    turn: dict[str, Any] = {"role": line.speaker, "message": line.text, "tool_calls": [], "tool_results": []}
+    turn["source_event_id"] = line.event_id
+    if line.speaker == "agent" and line.event_id in record.corrections:
+        turn |= {"message": record.corrections[line.event_id], "original_message": line.text, "interrupted": True}
+    if line.speaker == "agent" and line.event_id in record.scores:
+        turn["feedback"] = {"score": record.scores[line.event_id], "time_in_call_secs": int(line.at)}
+    return turn
 
 
 def describe_call(call: CallRecord) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from convaid.simulator.workspace.checks import (
     whole,
 )
 
-__all__ = ["check_tool_request"]
+__all__ = ["KINDS", "check_tool_request"]
 
 NAME = "[a-zA-Z0-9_-]{1,64}"
 LITERALS = ("boolean", "string", "integer", "number")

@@ -92,7 +92,7 @@ class ToolRoutes:
     def delete_tool(self, request: Request, tool_id: str) -> Answer:
         """Delete a tool; with ``force`` from the agents that use it, too. Without, they forbid it.
 
-        That this is a 400 is a guess: the platform's code is not documented.
+        With which status is a guess: the platform's is not documented.
         """
         is_forced = read_flag(request, "force")
         if isinstance(is_forced, Answer):
@@ -105,7 +105,7 @@ class ToolRoutes:
             if dependents and not is_forced:
                 names = ", ".join(agent.id for agent in dependents)
                 words = f"The tool is used by agents: {names}. Detach it from them, or delete it with force=true."
-                return content, refuse(400, "tool_in_use", words)
+                return content, refuse(self._workspace.guesses.in_use_status, "tool_in_use", words)
             for agent in dependents:
                 content = content.put(detach_tool(agent, tool_id))
             return content.drop(tool_id), Answer(200, {})

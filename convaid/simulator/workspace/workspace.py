@@ -7,11 +7,15 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from convaid.errors import ConfigurationError, Problem
+from convaid.simulator.agent import Guesses
 from convaid.simulator.answers import Answer, refuse
 from convaid.simulator.scenario import Agent, Scenario
-from convaid.simulator.workspace.agent_shapes import describe_agent, read_agent
+from convaid.simulator.tool_settings import ToolSettings, read_tool_settings
+from convaid.simulator.workspace.agent_settings import describe_agent, read_agent
+from convaid.simulator.workspace.importing import load_content
 from convaid.simulator.workspace.storage import WorkspaceFile
 from convaid.simulator.workspace.stored import Content, StoredAgent, StoredTool
 
@@ -27,11 +31,15 @@ Edit = Callable[[Content], tuple[Content, Answer]]
 class Workspace:
     """Tools and agents. Those of the scenarios are there from the start, and kept only once REST has changed them."""
 
-    def __init__(self, simulated: Mapping[str, StoredAgent], file: WorkspaceFile | None = None) -> None:
+    def __init__(
+        self, simulated: Mapping[str, StoredAgent], file: WorkspaceFile | None = None, content: Content | None = None
+    ) -> None:
+        self.guesses = Guesses()
+        """What is guessed of the platform's REST calls."""
         self._simulated = dict(simulated)
         self._file = file
         self._version = file and file.find_version()
-        self._content = file.read() if file else Content()
+        self._content = file.read() if file else content or Content()
 
     @property
     def tools(self) -> Mapping[str, StoredTool]:
@@ -53,6 +61,27 @@ class Workspace:
             return simulated
         stored = stored or self._simulated.get(agent_id)  # of another scenario
         return None if stored is None else read_agent(agent_id, stored.settings, simulated)
+
+    def find_tools(self, agent_id: str) -> dict[str, ToolSettings]:
+        """The client tools of the agent of this id, by name."""
+        agent = self.agents.get(agent_id)
+        tools = [self.tools[tool_id] for tool_id in agent.tool_ids if tool_id in self.tools] if agent else []
+        return {
+            tool.name: read_tool_settings(tool.config, tool.response_mocks)
+            for tool in tools
+            if tool.config["type"] == "client"
+        }
+
+    def list_attached(self, agent_id: str) -> list[Mapping[str, Any]] | None:
+        """The configurations of an agent's tools, of every kind; None for an agent that is as a scenario has it."""
+        agent = self._content.agents.get(agent_id)
+        if agent is None:
+            return None
+        built_in = agent.settings["conversation_config"]["agent"]["prompt"].get("built_in_tools") or {}
+        return [
+            *(self.tools[tool_id].config for tool_id in sorted(agent.tool_ids) if tool_id in self.tools),
+            *({"type": "system", "name": name} for name, settings in built_in.items() if settings),
+        ]
 
     def refresh(self) -> None:
         """Take in what another process has changed. A file that cannot be read is logged; what was there stays."""
@@ -86,8 +115,11 @@ class Workspace:
         self._simulated.pop(agent_id, None)
 
 
-def open_workspace(scenarios: Iterable[Scenario], file: Path | None = None) -> Workspace:
-    """A workspace with the scenarios' agents. `ConfigurationError` where the file is no workspace or cannot be read."""
+def open_workspace(scenarios: Iterable[Scenario], file: Path | None = None, folder: Path | None = None) -> Workspace:
+    """A workspace with the scenarios' agents, and what a file or a folder of the official command line has.
+
+    Only a file keeps what changes. `ConfigurationError` where it is no workspace, the folder none, or cannot be read.
+    """
     now = time.time()
     simulated: dict[str, StoredAgent] = {}
     for scenario in scenarios:
@@ -95,7 +127,7 @@ def open_workspace(scenarios: Iterable[Scenario], file: Path | None = None) -> W
         settings = describe_agent(scenario.agent, f"Agent of the scenario {scenario.name}")
         simulated.setdefault(agent_id, StoredAgent(agent_id, now, now, settings))
     if file is None:
-        return Workspace(simulated)
+        return Workspace(simulated, content=load_content(folder) if folder else None)
     if not file.parent.is_dir():
         raise ConfigurationError(str(file), [Problem("", "its folder does not exist; make it, or name another file")])
     try:
