@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PLUGINS := $(wildcard plugins/*)
 PACKAGES := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: demo test check strangers bench clean
+.PHONY: demo test check strangers strangers-table faults chaos bench clean
 
 demo: $(VENV)/.run ## a conversation with tools, on the bundled simulator
 	$(BIN)/convaid demo
@@ -21,8 +21,20 @@ check: $(VENV)/.check strangers test ## the tests with the official SDKs, lint, 
 
 strangers: $(VENV)/.test ## install what others have made, for the tests that let it talk to us
 	$(BIN)/pip install --quiet -e '.[strangers]' -e './plugins/mcp[strangers]'
+	@# In an environment of its own, as it brings a hundred packages along; uv is quick enough for that.
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(VENV)/langwatch
+	$(BIN)/uv pip sync --quiet --python $(VENV)/langwatch tests/strangers/langwatch.txt
 	@# Not npm ci, which wants the CLI's program for every system in the lock file; each machine can only see its own.
 	npm install --no-save --prefix tests/strangers/js --no-audit --no-fund --silent
+
+strangers-table: strangers ## write down in docs/strangers.md what they are seen doing
+	$(BIN)/pytest --update-page tests/strangers
+
+faults: $(VENV)/.test strangers ## play every fault against convaid and the official SDK, and write docs/faults.md
+	$(BIN)/python -m tests.chaos.write_faults
+
+chaos: $(VENV)/.test ## 10,000 conversations at random, with faults; SEED=17 for others, a few minutes on two cores
+	$(BIN)/python -m tests.chaos.storm $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.test strangers ## measure convaid and the official SDK side by side
 	$(BIN)/python benchmarks/run.py

@@ -7,6 +7,10 @@ import pytest
 from .programs import find_cli, find_python_sdk
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-page", action="store_true", help="write what strangers do into docs/strangers.md")
+
+
 @pytest.fixture
 def command_line() -> str:
     """The official command line."""

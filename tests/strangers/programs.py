@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import trio
 
 HERE = Path(__file__).parent
 MODULES = HERE / "js" / "node_modules"
+LANGWATCH = Path(sys.prefix) / "langwatch" / "bin" / "python"  # an environment of its own
 NPM = "npm install --no-save --prefix tests/strangers/js"
 
 

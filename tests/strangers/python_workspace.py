@@ -98,6 +98,7 @@ def main() -> None:
         [each.conversation_id for each in listed] == [conversation_id],
         conversation.status,
         [[turn.role, turn.message] for turn in conversation.transcript],
+        "ended the conversation" in conversation.metadata.termination_reason,
     ]
     print(json.dumps(seen))
 

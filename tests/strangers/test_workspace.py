@@ -16,6 +16,8 @@ from convaid.simulator import Agent, Scenario, Simulator, SimulatorSettings, ope
 from convaid.simulator.scenario import End
 
 from ..simulator.peers import open_peer
+from .behaviours import YES
+from .page import Table, settle
 from .programs import find_cli, run_stranger
 
 API_KEY = "sk_test_of_strangers"
@@ -36,6 +38,18 @@ VOLUME = {
         },
     },
 }
+MAKES_TOOLS = "makes, reads, changes and deletes tools"
+SENDS_BACK = "sends a tool back as it came"
+PAGES = "lists tools page by page"
+TELLS_INVALID = "tells what is wrong with a tool"
+TELLS_IN_USE = "tells that a tool is in use"
+MAKES_AGENTS = "makes, reads and changes agents"
+READS_HISTORY = "reads what was said, and how it ended"
+REST = Table(
+    "rest",
+    [MAKES_TOOLS, SENDS_BACK, PAGES, TELLS_INVALID, TELLS_IN_USE, MAKES_AGENTS, READS_HISTORY],
+    ["Python SDK", "command line"],
+)
 
 
 class CommandLine:
@@ -75,7 +89,7 @@ async def make_tool(simulator: Simulator, config: dict[str, Any]) -> dict[str, A
 
 
 @pytest.mark.usefixtures("command_line")
-async def test_the_command_line_pulls_and_pushes_tools(tmp_path: Path) -> None:
+async def test_the_command_line_pulls_and_pushes_tools(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     async with open_simulator(SimulatorSettings([SCENARIO], API_KEY)) as simulator:
         shell = CommandLine(simulator, tmp_path)
         made = await make_tool(simulator, VOLUME)
@@ -100,10 +114,11 @@ async def test_the_command_line_pulls_and_pushes_tools(tmp_path: Path) -> None:
         assert "String should match pattern" in await shell.run("tools", "push")
         await shell.run("tools", "delete", mute.id)
         assert list(simulator.workspace.tools) == [volume.id]
+    settle(REST, "command line", dict.fromkeys([MAKES_TOOLS, SENDS_BACK, TELLS_INVALID], YES), pytestconfig)
 
 
 @pytest.mark.usefixtures("command_line")
-async def test_the_command_line_pulls_and_pushes_agents(tmp_path: Path) -> None:
+async def test_the_command_line_pulls_and_pushes_agents(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     async with open_simulator(SimulatorSettings([SCENARIO], API_KEY)) as simulator:
         shell = CommandLine(simulator, tmp_path)
         tool = await make_tool(simulator, VOLUME)
@@ -121,9 +136,10 @@ async def test_the_command_line_pulls_and_pushes_agents(tmp_path: Path) -> None:
         await shell.run("agents", "add", "second", "--template", "text-only")
         names = [each.name for each in simulator.workspace.agents.values()]
         assert names == ["Agent of the scenario scenario", "second"]
+    settle(REST, "command line", {MAKES_AGENTS: YES}, pytestconfig)
 
 
-async def test_the_python_sdk_provisions_tools_and_agents(python_workspace: str) -> None:
+async def test_the_python_sdk_provisions_tools_and_agents(python_workspace: str, pytestconfig: pytest.Config) -> None:
     async with open_simulator(SimulatorSettings([SCENARIO], API_KEY)) as simulator:
         async with open_peer(simulator, query="agent_id=agent_demo") as peer:
             await peer.receive_rest()
@@ -147,5 +163,6 @@ async def test_the_python_sdk_provisions_tools_and_agents(python_workspace: str)
             "listed": ["Renamed"],
             "gone": 404,
         },
-        "conversation": [True, "done", [["agent", "Hello."]]],
+        "conversation": [True, "done", [["agent", "Hello."]], True],
     }
+    settle(REST, "Python SDK", dict.fromkeys(REST.rows, YES), pytestconfig)
