@@ -7,13 +7,13 @@ agent reads them in the description. None, where a type allows it, passes all of
 
 from __future__ import annotations
 
-import re
 from datetime import date, datetime, time
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 from attrs import field, frozen
 
 from convaid.errors import ToolDefinitionError
+from convaid.patterns import PatternTimeout, find_pattern_problem, matches_whole
 from convaid.shapes import SEQUENCES
 from convaid.wording import describe_value
 
@@ -91,13 +91,17 @@ class Pattern(Constraint):
 
     @expression.validator
     def _check_expression(self, _: object, value: str) -> None:
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise ToolDefinitionError(f"{self} is not a regular expression: {error}") from None
+        if problem := find_pattern_problem(value):
+            raise ToolDefinitionError(f"{self} {problem}")
 
     def allows(self, value: Any) -> bool:
-        return re.fullmatch(self.expression, value) is not None
+        return matches_whole(self.expression, value)
+
+    def check(self, value: Any) -> None:
+        try:
+            super().check(value)
+        except PatternTimeout as error:
+            raise ValueError(f"cannot be checked: {error}") from None
 
     def __str__(self) -> str:
         return f"text that matches {self.expression}"

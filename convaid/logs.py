@@ -16,6 +16,7 @@ __all__ = ["MaskingFormatter", "set_up_logging"]
 SHORTEST_SECRET = 6  # characters: masking a shorter one everywhere would hide ordinary words, and it protects nothing
 LONGEST_LINE = 4000  # characters: what others say can be long
 LONGEST_TRACEBACK = 20_000  # characters: so can what an exception of a plugin's says
+MARGIN = "    "  # before each line of a traceback: an exception's text may look like a line of the log
 QUIET = ("httpx", "httpcore", "trio-websocket")  # they log each request or frame, some with its URL
 
 
@@ -32,7 +33,7 @@ def set_up_logging(level: str, secrets: Iterable[Secret] = ()) -> None:
 
 
 class MaskingFormatter(logging.Formatter):
-    """Formats records as single lines (a traceback follows on lines of its own) with secrets masked in all of it."""
+    """Formats records as single lines (a traceback follows, its lines set in) with secrets masked in all of it."""
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
@@ -48,7 +49,8 @@ class MaskingFormatter(logging.Formatter):
     def formatException(self, ei: Any) -> str:
         # Each copy of a text of 100 MB, and masking it all the more, would keep the interpreter's lock from everybody.
         parts = (part[:LONGEST_TRACEBACK] for part in TracebackException(*ei).format())
-        return "".join(parts)[:LONGEST_TRACEBACK].rstrip("\n")
+        text = "".join(parts)[:LONGEST_TRACEBACK].rstrip("\n")
+        return "\n".join(f"{MARGIN}{escape_controls(line)}" for line in text.split("\n"))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return escape_controls(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,8 +19,9 @@ from typing import Any
 import pytest
 
 from convaid import journal as module
+from convaid.calls.arguments import ARGUMENTS_SIZE, DEPTH_LIMIT, write_arguments
 from convaid.errors import JournalError
-from convaid.journal import Entry, Journal, find_journal_path, open_journal, write_arguments
+from convaid.journal import Entry, Journal, find_journal_path, open_journal
 
 LIMIT = 20.0  # seconds for a process to do its part
 
@@ -250,6 +252,72 @@ def test_closing_waits_for_one_at_most_of_those_that_wait_for_another_process(
     assert len(refused) == 8
 
 
+@pytest.mark.parametrize("how", ["file", "with what is beside it", "folder", "another in its place"])
+def test_a_file_that_is_deleted_is_made_anew_with_what_it_held(
+    how: str, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "LOOK_INTERVAL", 0.0)
+    path = path.parent / "state" / "journal.sqlite"
+    with open_journal(path) as journal:
+        for number in range(300):  # more than stays in the log beside it
+            assert journal.begin("conv_1", f"call_{number}", "add", "main", "{}" * 500) is None
+        journal.end("conv_1", "call_0", "ok", late="It was 3.")
+        if how == "folder":
+            shutil.rmtree(path.parent)
+        elif how == "another in its place":
+            with open_journal(path.with_name("other")) as other:
+                assert other.begin("conv_1", "call_another", "add", "main") is None
+                other.end("conv_1", "call_another", "ok")
+            path.with_name("other").replace(path)
+        else:
+            for file in path.parent.glob("journal.sqlite*") if how != "file" else [path]:
+                file.unlink()
+        for number in (0, 299):
+            assert journal.begin("conv_1", f"call_{number}", "add", "main") is not None
+        assert journal.begin("conv_1", "call_new", "add", "main") is None
+        journal.end("conv_1", "call_299", "ok")
+        assert [late.text for late in journal.list_late("main")] == ["It was 3."]
+    (told,) = [line for line in caplog.messages if "deleted or replaced" in line]
+    assert str(path) in told
+    with open_journal(path) as journal:
+        assert {entry.tool_call_id for entry in journal.lost} == {"call_new", *(f"call_{n}" for n in range(1, 299))}
+        if how == "another in its place":
+            assert journal.begin("conv_1", "call_another", "add", "main") is not None
+
+
+def test_processes_that_share_a_deleted_file_go_on_to_share_a_new_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_INTERVAL", 0.0)
+    # In one process: what SQLite keeps beside the file is told apart by its name and inode, not by who has it open.
+    with open_journal(path) as one, open_journal(path) as two:
+        assert one.begin("conv_1", "call_1", "add", "main") is None
+        for file in path.parent.glob("journal.sqlite*"):
+            file.unlink()
+        assert two.begin("conv_1", "call_2", "add", "main") is None
+        assert one.begin("conv_1", "call_3", "add", "main") is None
+        for journal in (one, two):
+            for number in (1, 2, 3):
+                assert journal.begin("conv_1", f"call_{number}", "add", "main") is not None
+    with open_journal(path) as journal:
+        assert len(journal.lost) == 3
+
+
+def test_nothing_begins_while_a_deleted_file_cannot_be_made_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_INTERVAL", 0.0)
+    with open_journal(path) as journal:
+        assert journal.begin("conv_1", "call_1", "add", "main") is None
+        for file in path.parent.glob("journal.sqlite*"):
+            file.unlink()
+        path.mkdir()
+        for _ in range(2):
+            with pytest.raises(JournalError, match=r"cannot be opened|cannot be used"):
+                journal.begin("conv_1", "call_2", "add", "main")
+        path.rmdir()
+        assert journal.begin("conv_1", "call_2", "add", "main") is None
+        assert journal.begin("conv_1", "call_1", "add", "main") is not None
+
+
 def test_it_is_for_its_owner_alone(path: Path) -> None:
     with open_journal(path) as journal:
         journal.begin("conv_1", "call_1", "add", "main")
@@ -353,12 +421,12 @@ def test_no_time_goes_into_more_arguments_than_are_written() -> None:
 
 def test_arguments_are_bounded_in_size_and_depth() -> None:
     text = write_arguments({"text": "long " * 1_000_000, "key": "abc"})
-    assert len(text) < module.ARGUMENTS_SIZE + 100
+    assert len(text) < ARGUMENTS_SIZE + 100
     assert text.endswith("… [cut here]")
     assert len(write_arguments([[1] * 1000] * 1000)) == len(text)
     deep: object = "bottom"
     for _ in range(5000):
         deep = [deep]
-    assert write_arguments(deep).count("[") == module.DEPTH_LIMIT
+    assert write_arguments(deep).count("[") == DEPTH_LIMIT
     assert write_arguments("\ud800").isascii()  # half a character could not be stored
     assert write_arguments(None) == "null"

@@ -62,6 +62,17 @@ def test_a_message_cannot_forge_a_line_or_steer_a_terminal(capsys: pytest.Captur
     assert line.endswith(r"agent: hi\n2026-01-01 ERROR forged \x1b[2J\x9b ü")
 
 
+def test_an_exception_cannot_forge_a_line_or_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging("info")
+    said = "hi\n2026-01-01 ERROR   convaid: forged \x1b[2J\u2028\rü"
+    logging.getLogger("convaid.test").error("failed", exc_info=ValueError(said))
+    _, err = capsys.readouterr()
+    first, *others = err.rstrip("\n").split("\n")
+    assert first.endswith("ERROR   convaid.test: failed")
+    assert all(line.startswith("    ") for line in others)
+    assert others[-2:] == ["    ValueError: hi", r"    2026-01-01 ERROR   convaid: forged \x1b[2J\u2028\rü"]
+
+
 def test_what_an_exception_says_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging("info")
     logging.getLogger("convaid.test").error("failed", exc_info=ValueError("x" * 10_000_000))

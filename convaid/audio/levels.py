@@ -5,6 +5,7 @@ Levels are dBFS: the root mean square in decibels below a full-scale square wave
 
 from __future__ import annotations
 
+import functools
 import math
 from array import array
 
@@ -20,6 +21,7 @@ def measure_level(pcm: bytes) -> float:
     return 10 * math.log10(power / (len(samples) * FULL_SCALE**2)) if power else -math.inf
 
 
+@functools.lru_cache(8)  # the simulator's agents sound alike, and a second takes 10 ms to compute
 def make_tone(frequency: float, seconds: float, rate: int, level: float = -12.0) -> bytes:
     """A sine of ``frequency`` Hz as s16le at ``rate``; ``level`` in dBFS, as `measure_level` measures it."""
     if level > -3.02:

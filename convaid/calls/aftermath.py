@@ -58,6 +58,7 @@ class Aftermath:
     def give_up(self, run: Run) -> None:
         """Ask a run to end; nobody waits until it does."""
         run.is_given_up = True
+        run.is_timed_out = run.verdict is None and run.limit.cancel_called
         self._cancel(run)
         self._suspects.append(run)
         if len(self._suspects) == 1:

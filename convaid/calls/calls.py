@@ -191,7 +191,7 @@ class ToolCalls:
 
     async def _pass_gate(self, run: Run, gate: Gate) -> Ending | None:
         """Wait for permission and the tool's turn; returns the answer if it is not to run."""
-        name, permission = run.call.tool_name, run.offer.policy.find_permission(run.call.parameters)
+        name, permission = run.call.tool_name, gate.find_permission(run.call.parameters)
         if permission == "deny":
             logger.warning('the tool "%s" was not run: its permission is "deny" for these arguments', name)
             return "denied", f'The tool "{name}" is not permitted with these arguments. Do not call it so again.'

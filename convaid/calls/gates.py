@@ -14,8 +14,9 @@ from attrs import define, field
 from convaid.calls.answers import Ending
 from convaid.calls.offers import Offer
 from convaid.calls.run import Run
-from convaid.config.policy import Rate
+from convaid.config.policy import Permission, Rate
 from convaid.events import ApprovalRequest
+from convaid.patterns import PatternTimeout
 
 __all__ = ["Approvals", "Gate"]
 
@@ -36,11 +37,28 @@ class Gate:
     """For each conversation, where the tool runs once at a time in it."""
     _latest: dict[str, Run] = field(factory=dict, init=False)
     """For each conversation, the run that has its turn, or is the last to wait for it."""
+    _is_slowness_told: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         rate = self.offer.policy.rate
         self._rate = Rate.parse(rate) if rate else None
         self._recent = deque(maxlen=self._rate.calls if self._rate else 0)
+
+    def find_permission(self, parameters: object) -> Permission:
+        """Return what a call with these parameters may do."""
+        policy = self.offer.policy
+        try:
+            return policy.find_permission(parameters)
+        except PatternTimeout as error:
+            if not self._is_slowness_told:
+                self._is_slowness_told = True
+                logger.error(
+                    'the tool "%s": in its "permissions", %s. Until then, calls like this have the permission "%s"',
+                    self.offer.tool.name,
+                    error,
+                    policy.strictest_permission,
+                )
+            return policy.strictest_permission
 
     def count_call(self) -> Ending | None:
         """Count a call, or return the answer to one too many."""

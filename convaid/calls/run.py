@@ -13,6 +13,7 @@ import trio
 from attrs import define, field
 
 from convaid.calls.answers import Ending, describe_fault, describe_late, describe_stop
+from convaid.calls.arguments import write_arguments
 from convaid.calls.locating import describe_frames, locate_thread
 from convaid.calls.loops import Job
 from convaid.calls.offers import Offer
@@ -58,6 +59,8 @@ class Run:
     """Given back with the place."""
     is_given_up: bool = field(default=False, init=False)
     """Nobody wants its result any more: what has not begun yet need not begin."""
+    is_timed_out: bool = field(default=False, init=False)
+    """It was given up because its time was over."""
     is_deferred: bool = field(default=False, init=False)
     """The agent was answered and told to expect the result."""
     is_told: bool = field(default=False, init=False)
@@ -109,8 +112,6 @@ class Run:
     @cached_property
     def arguments(self) -> str:
         """The call's, as far as they may be written down. Takes its time where they are many."""
-        from convaid.journal import write_arguments
-
         return write_arguments(self.call.parameters, self.offer.policy.redact or ())
 
     def note_begin(self) -> Ending | None:
@@ -154,7 +155,11 @@ class Run:
         """Write into the journal how it ended, and what is to be told later. Blocks a little."""
         if self.journal is None:
             return
-        outcome = ending[0] if self.verdict is None or ending[0] != "stopped" else self.verdict[0]
+        outcome = ending[0]
+        if outcome == "stopped" and self.verdict is not None:
+            outcome = self.verdict[0]
+        elif outcome == "stopped" and self.is_timed_out:
+            outcome = "time-out"
         late = describe_late(self, ending) if not is_awaited and self.is_wanted_late(ending) else None
         self.journal.end(self.conversation_id, self.call.tool_call_id, outcome, late=late)
 

@@ -5,6 +5,7 @@ The exit codes are in `convaid.cli.exits`.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import NoReturn
@@ -12,8 +13,15 @@ from typing import NoReturn
 import click
 
 from convaid import __version__
-from convaid.cli.exits import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_SOFTWARE
-from convaid.errors import ConfigurationError, ConvaidError
+from convaid.cli.exits import (
+    EXIT_CONFIGURATION,
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    EXIT_SOFTWARE,
+    EXIT_UNAVAILABLE,
+    leave,
+)
+from convaid.errors import ConfigurationError, ConvaidError, LinkError
 
 __all__ = ["main"]
 
@@ -23,6 +31,7 @@ COMMANDS = {
     "demo": "convaid.cli.chat",
     "plugin": "convaid.cli.plugin",
     "plugins": "convaid.cli.plugins",
+    "replay": "convaid.cli.replay",
     "run": "convaid.cli.run",
     "simulate": "convaid.cli.simulate",
     "test": "convaid.cli.test",
@@ -67,7 +76,19 @@ def convaid() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
-    sys.exit(run_command_line())
+    fill_streams()
+    leave(run_command_line())
+
+
+def fill_streams() -> None:
+    """Put /dev/null where standard streams are closed: else the next file or socket would get what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - they are there to the end
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def run_command_line() -> int:
@@ -102,7 +123,7 @@ def tell_failure(error: BaseException) -> int:
         return EXIT_CONFIGURATION
     if isinstance(error, ConvaidError | OSError):
         print_line(f"convaid: {error}", err=True)
-        return EXIT_FAILURE
+        return EXIT_UNAVAILABLE if isinstance(error, LinkError) else EXIT_FAILURE
     click.echo(mask_text("".join(traceback.format_exception(error))), err=True)
     click.echo(f"convaid: this is a bug in convaid {__version__}; the lines above say where", err=True)
     return EXIT_SOFTWARE

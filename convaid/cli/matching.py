@@ -37,7 +37,7 @@ def check(path: Path | None, name: str | None, folder: Path | None, file: Path |
     """Hold the tools here against the platform, and say what does not fit, each with its remedy.
 
     The platform is asked, unless a folder or a snapshot stands in for it. Exit code 1 says that something does not fit;
-    notes, on what differs and does no harm, do not count.
+    notes, on what differs and does no harm, do not count. 69 says that the platform could not be asked.
     """
     import attrs
     import trio
@@ -196,7 +196,7 @@ def export(path: Path | None, folder: Path) -> None:
     from convaid.matching.folder import export_tools
     from convaid.matching.view import list_tools
 
-    configuration, loaded = load_setting(path, or_built_in=True, is_quiet=True, talks=False)
+    configuration, loaded = load_setting(path, or_built_in=True, is_quiet=True, talks=False, needs_conversations=False)
     ids = load_own_record(path, configuration).ids
     for line in export_tools(folder, list_tools(loaded, configuration.tools), ids):
         print_line(line)

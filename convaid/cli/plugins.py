@@ -17,7 +17,7 @@ __all__ = ["plugins"]
 @json_option
 def plugins(path: Path | None, as_json: bool) -> None:
     """List the installed plugins, each with its status and the reason."""
-    _, loaded = load_setting(path, or_built_in=True, is_quiet=True, talks=False)
+    _, loaded = load_setting(path, or_built_in=True, is_quiet=True, talks=False, needs_conversations=False)
     rows = [
         {
             "plugin": plugin.name,

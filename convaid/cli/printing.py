@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -13,7 +15,11 @@ import click
 from convaid.config.secrets import mask_text
 from convaid.wording import escape_controls
 
-__all__ = ["print_json", "print_line", "print_table"]
+__all__ = ["divert_prints", "print_json", "print_line", "print_table"]
+
+
+stdouts: list[int] = []
+"""Where stdout was before it was diverted: a descriptor, or none."""
 
 
 def print_line(text: str, **style: Any) -> None:
@@ -21,11 +27,28 @@ def print_line(text: str, **style: Any) -> None:
     click.secho(escape_controls(mask_text(text)), **style)
 
 
+@contextmanager
+def divert_prints() -> Iterator[None]:
+    """Send to stderr whatever plugins print, and the programs that they start; `print_json` alone prints to stdout."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    stdouts.append(kept)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(stdouts.pop(), 1)
+        os.close(kept)
+
+
 def print_json(value: object) -> None:
     """Print ``value`` as indented JSON."""
     import orjson
 
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    with open(stdouts[-1] if stdouts else 1, "wb", closefd=False) as stdout:
+        stdout.write(text)
 
 
 LEAST_WIDTH = 30  # characters of a table's last column: below that, nobody can read it

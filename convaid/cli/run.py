@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import click
 from convaid.cli.exits import EXIT_FAILURE
 from convaid.cli.printing import print_line
 from convaid.cli.setting import config_option, dry_run_option, load_setting, open_platform
+from convaid.cli.signals import catch_signal
 
 if TYPE_CHECKING:
     from convaid.config import Configuration
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from convaid.plugins import Plugins
 
 __all__ = ["run"]
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -32,14 +34,19 @@ def run(path: Path | None, is_dry: bool) -> int:
     """
     import trio
 
-    daemon = trio.run(run_with_platform, *load_setting(path), is_dry)
-    logging.shutdown()
-    sys.stdout.flush()
-    # Not by return: the interpreter would wait for every thread that a plugin has left behind.
-    os._exit(EXIT_FAILURE if daemon.was_hurried else 0)
+    from convaid.daemon import Daemon
+
+    daemon = Daemon()
+    with catch_signal(daemon.stop.set) as signals:
+        setting = load_setting(path)
+        if not signals:  # it is not to cut off what a plugin does when it is loaded
+            trio.run(run_with_platform, *setting, is_dry, daemon)
+    if signals:
+        log.info("%s: stopped before anything had begun", signal.Signals(signals[0]).name)
+    return EXIT_FAILURE if daemon.was_hurried else 0
 
 
-async def run_with_platform(configuration: Configuration, plugins: Plugins, is_dry: bool) -> Daemon:
+async def run_with_platform(configuration: Configuration, plugins: Plugins, is_dry: bool, daemon: Daemon) -> None:
     """Run the daemon, beside the simulator where the configuration names it; prints each conversation's last id."""
     from convaid import events
     from convaid.daemon import run_daemon
@@ -55,7 +62,6 @@ async def run_with_platform(configuration: Configuration, plugins: Plugins, is_d
     async with open_platform(configuration) as pointed:
         # The bundled simulator that begins anew every time has no tools: there is nothing to hold ours against.
         is_matched = not configuration.platform.is_forgetful
-        daemon = await run_daemon(pointed, plugins, observe=observe, is_dry=is_dry, is_matched=is_matched)
+        await run_daemon(pointed, plugins, observe=observe, daemon=daemon, is_dry=is_dry, is_matched=is_matched)
     for name, ended in last.items():
         print_line(f"{name}: {ended.conversation_id or 'no conversation'} {ended.end.cause}")
-    return daemon

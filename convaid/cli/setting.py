@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from convaid.cli.printing import divert_prints
+
 if TYPE_CHECKING:
     from convaid.config import Configuration, Secret
     from convaid.errors import Problem
+    from convaid.matching.view import OfferedTool
     from convaid.plugins import Plugins
 
 __all__ = [
@@ -52,7 +55,13 @@ def config_option(command: F) -> F:
 
 def json_option(command: F) -> F:
     """``--json``, where a script would want it."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.", callback=_divert)(command)
+
+
+def _divert(context: click.Context, _: click.Parameter, as_json: bool) -> bool:
+    if as_json:
+        context.with_resource(divert_prints())
+    return as_json
 
 
 def dry_run_option(command: F) -> F:
@@ -66,14 +75,21 @@ def dry_run_option(command: F) -> F:
 
 
 def load_setting(
-    path: Path | None, *, or_built_in: bool = False, is_quiet: bool = False, talks: bool = True, is_strict: bool = False
+    path: Path | None,
+    *,
+    or_built_in: bool = False,
+    is_quiet: bool = False,
+    talks: bool = True,
+    needs_conversations: bool = True,
+    is_strict: bool = False,
 ) -> tuple[Configuration, Plugins]:
     """Read the configuration, start the log, load the plugins.
 
     Raises `ConfigurationError` with every problem, those of the plugins' own settings included. ``or_built_in``: where
     there is no file, a text conversation with the simulator. ``is_quiet``: log nothing below a warning, for commands
     whose output says what happens. ``talks``: conversations will be held, so what they need must be there.
-    ``is_strict``: tables for tools that nobody offers are problems, too.
+    ``needs_conversations``: it is about them, so that one must be in the file. ``is_strict``: tables for tools that
+    nobody offers are problems, too.
     """
     from convaid.config import load_configuration, parse_configuration
     from convaid.errors import ConfigurationError, Problem
@@ -84,7 +100,7 @@ def load_setting(
     path = find_configuration(path)
     source = str(path or "the built-in configuration")
     if path is not None:
-        configuration = load_configuration(path)
+        configuration = load_configuration(path, needs_conversations=needs_conversations)
     elif or_built_in:
         configuration = parse_configuration(BUILT_IN, source)
     else:
@@ -98,6 +114,8 @@ def load_setting(
     for plugin in plugins:
         if plugin.status in ("broken", "refused"):
             log.error("plugin %s is %s: %s", plugin.name, plugin.status, plugin.reason)
+        elif plugin.status == "ready" and plugin.reason:
+            log.warning("plugin %s: %s", plugin.name, plugin.reason)
     problems += plugins.problems
     slips, absent = find_stray_tables(plugins, configuration.tools.named)
     problems += slips + find_misplaced_tools(plugins, configuration.tools)
@@ -138,10 +156,13 @@ def find_needs(configuration: Configuration) -> tuple[list[Secret], list[Problem
 
 
 @asynccontextmanager
-async def open_platform(configuration: Configuration, scenario: str = "default") -> AsyncIterator[Configuration]:
+async def open_platform(
+    configuration: Configuration, scenario: str = "default", tools: Iterable[OfferedTool] = ()
+) -> AsyncIterator[Configuration]:
     """Open the bundled simulator where ``platform.base_url`` is "simulator", and point the configuration at it.
 
     Its tools and agents are in ``platform.simulator_file``; `ConfigurationError` where that is not a file of its own.
+    ``tools`` are known to the scenario's agent, as if they had been pushed.
     """
     if not configuration.platform.is_simulator:
         yield configuration
@@ -150,7 +171,8 @@ async def open_platform(configuration: Configuration, scenario: str = "default")
 
     from convaid.simulator import SimulatorSettings, load_scenario, open_simulator
 
-    settings = SimulatorSettings([load_scenario(scenario)], file=configuration.platform.simulator_file)
+    configs = [tool.config for tool in tools]
+    settings = SimulatorSettings([load_scenario(scenario)], file=configuration.platform.simulator_file, tools=configs)
     async with open_simulator(settings) as simulator:
         platform = attrs.evolve(configuration.platform, base_url=simulator.base_url)
         yield attrs.evolve(configuration, platform=platform)

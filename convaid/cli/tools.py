@@ -32,7 +32,7 @@ def tools(ctx: click.Context, path: Path | None, as_json: bool) -> None:
         return
     from convaid.calls import list_offered
 
-    configuration, loaded = load_setting(path, or_built_in=True, is_quiet=True, talks=False)
+    configuration, loaded = load_setting(path, or_built_in=True, is_quiet=True, talks=False, needs_conversations=False)
     offered = [(tool, plugin.name) for tool, plugin in list_offered(loaded, configuration.tools)]
     if as_json:
         print_json(
@@ -74,7 +74,7 @@ def show(path: Path | None, name: str, as_json: bool) -> None:
     from convaid.calls import list_offered
     from convaid.wording import nearest
 
-    configuration, loaded = load_setting(path, or_built_in=True, is_quiet=True, talks=False)
+    configuration, loaded = load_setting(path, or_built_in=True, is_quiet=True, talks=False, needs_conversations=False)
     offered = {tool.name: (tool, plugin.name) for tool, plugin in list_offered(loaded, configuration.tools)}
     if name not in offered:
         found = nearest(name, offered)
@@ -153,7 +153,12 @@ def call(path: Path | None, name: str, parameters: str) -> int:
         arguments = json.loads(parameters)
     except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}", param_hint="--json") from None
-    answer = trio.run(call_tool, *load_setting(path, or_built_in=True, is_quiet=True, talks=False), name, arguments)
+    answer = trio.run(
+        call_tool,
+        *load_setting(path, or_built_in=True, is_quiet=True, talks=False, needs_conversations=False),
+        name,
+        arguments,
+    )
     click.echo(answer.result, err=answer.is_error)
     return EXIT_FAILURE if answer.is_error else 0
 

@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Unpack
 
+import attrs
+
 from convaid.errors import Problem, StructureError, ToolDefinitionError
 from convaid.plugins.options import ToolOptions, read_options
 from convaid.plugins.schema import ShapeError
@@ -43,14 +45,15 @@ def declare_tool(
     For tools that are not written in Python: from a file, or from a server that is asked what it has. ``parameters`` is
     an object node of the platform's schema dialect; None stands for no parameters. ``arguments`` is a dict of what the
     agent gave, checked against it, and ``context`` the `ToolContext`. ``function`` is a ``def`` or an ``async def``, or
-    a method or `functools.partial` of one; ``options`` are those of `tool`.
+    a method or `functools.partial` of one; ``options`` are those of `tool`. Where another plugin has a tool of that
+    name, this one is left out, and its plugin's status says so.
 
     Raises ToolDefinitionError with everything that the platform would refuse.
     """
     try:
         node, shape = read_parameters({} if parameters is None else parameters)
         read, settings = read_options({**options, "name": name, "description": description}, returns_something=False)
-        return assemble_tool(
+        tool = assemble_tool(
             _spread(function),
             read,
             settings,
@@ -58,6 +61,7 @@ def declare_tool(
             context_parameter=CONTEXT,
             arguments_shape=shape,
         )
+        return attrs.evolve(tool, is_declared=True)
     except ShapeError as error:
         raise ToolDefinitionError(f'the tool "{name}" {error}') from None
     except StructureError as error:

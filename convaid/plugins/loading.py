@@ -11,7 +11,7 @@ import inspect
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import EntryPoint
 from importlib.metadata import entry_points as find_entry_points
@@ -53,7 +53,7 @@ class Plugin:
     version: str
     status: Status
     reason: str = ""
-    """Why the plugin is not ready; a sentence for a person."""
+    """Why the plugin is not ready, or why some of its tools are left out; a sentence for a person."""
     tools: tuple[Tool, ...] = ()
     settings: Any = None
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
@@ -116,6 +116,7 @@ def load_plugins(
             plugin = _load(plugin, entry_point, table, problems)
             plugin = _refuse_taken_tools(plugin, plugins)
         plugins.append(plugin)
+    plugins = _leave_out_taken_tools(plugins)
     names = [plugin.name for plugin in plugins]
     for name in tables:
         if name not in names:
@@ -248,12 +249,36 @@ def _ask(plugin: Plugin, manager: pluggy.PluginManager, table: Mapping[str, Any]
 
 
 def _refuse_taken_tools(plugin: Plugin, earlier: Iterable[Plugin]) -> Plugin:
-    owners = {tool.name: other for other in earlier for tool in other.tools if other.status == "ready"}
-    taken = [tool.name for tool in plugin.tools if tool.name in owners]
+    """Refuse a plugin that brings a tool which another one brings, too."""
+    owners = _find_owners(earlier, is_declared=False)
+    taken = [tool.name for tool in plugin.tools if tool.name in owners and not tool.is_declared]
     if plugin.status != "ready" or not taken:
         return plugin
     reason = "; ".join(f'its tool "{name}" is already offered by {owners[name]}' for name in taken)
     return attrs.evolve(plugin, status="refused", reason=reason)
+
+
+def _leave_out_taken_tools(plugins: Sequence[Plugin]) -> list[Plugin]:
+    """Leave out declared tools whose name another plugin has, and nothing else: a server or a table has named them."""
+    owners = _find_owners(plugins, is_declared=False)
+    settled: list[Plugin] = []
+    for plugin in plugins:
+        taken = [tool.name for tool in plugin.tools if tool.is_declared and tool.name in owners]
+        if taken and plugin.status == "ready":
+            tools = tuple(tool for tool in plugin.tools if tool.name not in taken)
+            reason = "; ".join(
+                f'its tool "{name}" is left out: it is already offered by {owners[name]}' for name in taken
+            )
+            settled.append(attrs.evolve(plugin, tools=tools, reason=reason))
+        else:
+            settled.append(plugin)
+        owners |= _find_owners(settled[-1:], is_declared=True)
+    return settled
+
+
+def _find_owners(plugins: Iterable[Plugin], *, is_declared: bool) -> dict[str, Plugin]:
+    ready = (plugin for plugin in plugins if plugin.status == "ready")
+    return {tool.name: plugin for plugin in ready for tool in plugin.tools if tool.is_declared == is_declared}
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:

@@ -82,6 +82,8 @@ class Tool:
     """The name of the parameter that is a `ToolContext`."""
     arguments_shape: Any
     """A TypedDict of the other parameters."""
+    is_declared: bool = False
+    """Made by `declare_tool`: its name is not its plugin's doing, so it gives way to the tools of other plugins."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)

@@ -39,6 +39,7 @@ class AgentSide:
         self.counts: Counter[str] = Counter()
         self._open_calls: dict[str, ClientToolCall] = {}
         self._used_call_ids: set[str] = set()
+        self._given_up_calls: set[str] = set()
         self._open_pings: set[int] = set()
         self._interrupted_event: int | None = None
         self._is_ended = False
@@ -92,7 +93,8 @@ class AgentSide:
 
     def give_up(self, tool_call_id: str) -> None:
         """The call has waited long enough: a result that still comes is late, and ignored."""
-        self._open_calls.pop(tool_call_id, None)
+        if self._open_calls.pop(tool_call_id, None) is not None:
+            self._given_up_calls.add(tool_call_id)
 
     def end(self) -> None:
         """The link is closed: nothing can be sent any more."""
@@ -122,6 +124,9 @@ class AgentSide:
                     return "second initiation"
                 self.initiation = message
             case ClientToolResult():
+                if message.tool_call_id in self._given_up_calls:
+                    self._given_up_calls.remove(message.tool_call_id)
+                    return "late result"
                 if self._open_calls.pop(message.tool_call_id, None) is None:
                     return "unexpected result"
             case Pong():

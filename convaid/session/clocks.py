@@ -62,7 +62,7 @@ class Clocks:
             self._active_at = max(self._active_at, now)
         elif isinstance(message, ConversationInitiationMetadata):
             self._metadata_due = math.inf
-        elif isinstance(message, QueueStatus):
+        elif isinstance(message, QueueStatus) and not math.isinf(self._metadata_due):
             self._metadata_due = now + self._limits.answer  # in a queue, so it will take longer
 
     def note_speech(self, until: float) -> None:

@@ -185,7 +185,7 @@ async def test_a_tool_that_is_given_up_while_the_journal_waits_never_begins(tmp_
             def list_outcomes() -> list[str | None]:
                 return [outcome for (outcome,) in another.execute("SELECT outcome FROM calls")]
 
-            await wait_for(lambda: list_outcomes() == ["stopped", "stopped"])
+            await wait_for(lambda: list_outcomes() == ["time-out", "time-out"])
             another.close()
     assert gated.begun == []
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import trio
@@ -142,6 +142,11 @@ def test_the_closest_table_that_has_a_setting_counts() -> None:
     assert config.find_policy("take", "tried").time_limit == 2
 
 
+@tool
+def take_text(text: Annotated[str, "any"]) -> None:
+    """Take a text."""
+
+
 # --- permission ---------------------------------------------------------------------------------------------------
 
 
@@ -170,6 +175,23 @@ def test_the_first_rule_that_fits_wins() -> None:
     policy = ToolPolicy(permission="deny", permissions=rules)
     assert [policy.find_permission({"a": a}) for a in (1, 2)] == ["allow", "ask"]
     assert policy.find_permission({}) == "deny"
+
+
+@pytest.mark.parametrize("strictest", ["deny", "ask"])
+async def test_a_pattern_that_takes_too_long_is_told_once_and_allows_nothing(
+    strictest: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = (PermissionRule({"text": "(a|a)+"}, "allow"), PermissionRule({"text": "never"}, strictest))
+    async with open_tool_calls(
+        make_plugins(take_text), ToolsConfig(named={"take_text": ToolPolicy(permissions=rules)})
+    ) as tool_calls:
+        for text, outcome in [("a" * 60 + "!", "denied"), ("aaa", "ok"), ("a" * 70 + "!", "denied")]:
+            with trio.fail_after(WAIT_LIMIT):
+                assert (await ask(tool_calls, "take_text", {"text": text})).outcome == outcome
+    (told,) = [line for line in caplog.messages if "takes too long" in line]
+    assert told.startswith('the tool "take_text": in its "permissions", the pattern \'(a|a)+\' takes too long')
+    assert told.endswith(f'Until then, calls like this have the permission "{strictest}"')
+    assert "aaaaaa" not in caplog.text
 
 
 async def test_what_is_denied_is_answered_and_not_run() -> None:

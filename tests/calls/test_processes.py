@@ -6,12 +6,13 @@ import json
 import math
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import date
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -174,6 +175,16 @@ async def test_a_call_is_in_the_journal_and_runs_once(tmp_path: Path) -> None:
                 repeated = await ask(tool_calls, "end", {"how": "exit"}, "call_2")
                 assert repeated.outcome == "repeated"
                 assert "it ended so: error" in repeated.result
+
+
+async def test_a_deadline_is_a_time_out_in_the_journal_too(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "journal.sqlite") as journal:
+        async with open_calls(policies={"nap": ToolPolicy(time_limit=0.2)}, journal=journal) as tool_calls:
+            await ask_pid(tool_calls)  # there is a process
+            assert (await ask(tool_calls, "nap", {"seconds": 30.0}, "call_2")).outcome == "time-out"
+            with closing(sqlite3.connect(journal.path)) as connection:
+                outcomes = "SELECT outcome FROM calls WHERE tool_call_id = 'call_2'"
+                await wait_for(lambda: connection.execute(outcomes).fetchall() == [("time-out",)])
 
 
 # --- many -----------------------------------------------------------------------------------------------------------

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 LIMIT = 40.0  # seconds for a command to end
@@ -43,3 +46,32 @@ def start_convaid(*arguments: str, folder: Path | None = None, **settings: str) 
         cwd=folder,
         env=find_environment(**settings),
     )
+
+
+def install_plugin(folder: Path, name: str, source: str) -> None:
+    """Leave a plugin in a folder as pip would, to be found by PYTHONPATH."""
+    package = folder / f"convaid_{name}-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text(f"Metadata-Version: 2.1\nName: convaid-{name}\nVersion: 1\n")
+    (package / "entry_points.txt").write_text(f"[convaid]\n{name} = convaid_{name}\n")
+    (folder / f"convaid_{name}.py").write_text(source)
+
+
+def read_until(process: subprocess.Popen[str], pattern: str, *, log: bool = False) -> str:
+    """Read lines until one fits; fails where the process ends first. The test's own limit bounds it."""
+    stream = process.stderr if log else process.stdout
+    assert stream is not None
+    for line in stream:
+        if re.search(pattern, line):
+            return line
+    raise AssertionError(f"the process ended without {pattern!r}")
+
+
+@contextmanager
+def keep(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """See to it that a process is gone at the end."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()

@@ -90,7 +90,7 @@ def test_the_platform_is_not_asked_without_a_key(command: list[str], tmp_path: P
 def test_a_platform_out_of_reach_is_one_line_without_the_key(tmp_path: Path) -> None:
     configure(tmp_path, MAIN + '[platform]\nbase_url = "http://127.0.0.1:9"\n')
     result = run_convaid("tools", "check", folder=tmp_path, ELEVENLABS_API_KEY=KEY)
-    assert result.returncode == 1
+    assert result.returncode == 69
     assert len(result.stderr.splitlines()) == 1
     assert "cannot list the tools of 127.0.0.1" in result.stderr
     assert KEY not in result.stderr

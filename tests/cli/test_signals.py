@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .running import LIMIT, start_convaid
+from .running import LIMIT, install_plugin, keep, read_until, start_convaid
 
 SCENARIO = """
 steps = [
@@ -40,34 +40,10 @@ def convaid_tools():
 """
 
 
-def read_until(process: subprocess.Popen[str], pattern: str, *, log: bool = False) -> str:
-    """Read lines until one fits; fails where the process ends first. The test's own limit bounds it."""
-    stream = process.stderr if log else process.stdout
-    assert stream is not None
-    for line in stream:
-        if re.search(pattern, line):
-            return line
-    raise AssertionError(f"the process ended without {pattern!r}")
-
-
-@contextmanager
-def keep(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """See to it that a process is gone at the end."""
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
 @contextmanager
 def talk(folder: Path, seconds: float, grace: float = 5.0) -> Iterator[tuple[subprocess.Popen[str], ...]]:
     """A simulator and a daemon, in the middle of a call of a tool that takes ``seconds``."""
-    package = folder / "convaid_linger-1.dist-info"
-    package.mkdir()
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: convaid-linger\nVersion: 1\n")
-    (package / "entry_points.txt").write_text("[convaid]\nlinger = convaid_linger\n")
-    (folder / "convaid_linger.py").write_text(PLUGIN)
+    install_plugin(folder, "linger", PLUGIN)
     (folder / "scenario.toml").write_text(SCENARIO.replace("SECONDS", f"{seconds:.1f}"))
     with keep(start_convaid("simulate", "scenario.toml", "--port", "0", folder=folder)) as simulator:
         (url,) = re.findall(r"http://\S+", read_until(simulator, "http://"))
@@ -78,6 +54,43 @@ def talk(folder: Path, seconds: float, grace: float = 5.0) -> Iterator[tuple[sub
         with keep(start_convaid("run", folder=folder, PYTHONPATH=str(folder))) as daemon:
             read_until(daemon, "tool linger called", log=True)
             yield simulator, daemon
+
+
+LOADING = """
+import sys, time
+print("loading", file=sys.stderr, flush=True)
+time.sleep(SECONDS)
+print("loaded", file=sys.stderr, flush=True)
+"""
+
+
+@contextmanager
+def load(folder: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """A daemon that is loading a plugin, which takes so many seconds."""
+    install_plugin(folder, "slow", LOADING.replace("SECONDS", f"{seconds:.1f}"))
+    (folder / "config.toml").write_text('[conversations.main]\nagent_id = "a"\n')
+    with keep(start_convaid("run", folder=folder, PYTHONPATH=str(folder))) as daemon:
+        read_until(daemon, "^loading", log=True)
+        yield daemon
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_does_not_cut_off_what_a_plugin_does_when_it_is_loaded(number: signal.Signals, tmp_path: Path) -> None:
+    with load(tmp_path, 0.5) as daemon:
+        daemon.send_signal(number)
+        output, log = daemon.communicate(timeout=LIMIT)
+        assert (daemon.returncode, output) == (0, ""), log
+        assert log.startswith("loaded\n")
+        assert f"{number.name}: stopped before anything had begun" in log
+
+
+def test_a_second_signal_ends_a_plugin_that_hangs_when_it_is_loaded(tmp_path: Path) -> None:
+    with load(tmp_path, 60) as daemon:
+        daemon.terminate()
+        time.sleep(0.1)  # two signals that wait are one
+        daemon.terminate()
+        daemon.communicate(timeout=LIMIT)
+        assert daemon.returncode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

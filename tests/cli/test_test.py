@@ -79,7 +79,7 @@ def test_a_script_gets_json(folder: Path) -> None:
     (report,) = told["scenarios"]
     assert (report["passed"], report["name"], report["failure"]) == (True, "scenarios/a_good.toml", None)
     assert [(call["tool"], call["outcome"]) for call in report["calls"]] == [("current_time", "ok"), ("add_note", "ok")]
-    assert {"tool": "add_note", "plugin": "notes", "outcomes": {"ok": 1}} in told["tools"]
+    assert {"tool": "add_note", "plugin": "notes", "is_tested": True, "outcomes": {"ok": 1}} in told["tools"]
 
 
 def test_nothing_is_left_behind_and_each_scenario_begins_anew(folder: Path) -> None:
@@ -111,6 +111,77 @@ def test_a_floor_is_held(folder: Path) -> None:
     result = run_convaid("test", "scenarios/a_good.toml", "--floor", "80", folder=folder)
     assert result.returncode == 1
     assert "67 % of the tools is less than the floor of 80 %" in result.stderr
+
+
+def make_project(folder: Path, *plugins: str) -> None:
+    """Make a plugin's project of a folder with scenarios."""
+    points = "".join(f'{plugin} = "convaid_{plugin}"\n' for plugin in plugins)
+    (folder / "pyproject.toml").write_text(f'[project]\nname = "x"\n[project.entry-points.convaid]\n{points}')
+
+
+def test_a_floor_is_for_the_plugin_in_whose_project_the_scenarios_are(folder: Path) -> None:
+    make_project(folder, "clock")
+    result = run_convaid("test", "scenarios/a_good.toml", "--floor", "100", folder=folder)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines if re.match(r"\w+ +(clock|notes) ", line)] == ["current_time", "add_note"]
+    assert "100 % of the tools of clock came to a result" in lines
+    outside = run_convaid("test", "scenarios/a_good.toml", "demo", "--floor", "100", folder=folder)
+    assert outside.returncode == 1
+    assert re.search(r"\d+ % of the tools is less than the floor of 100 %", outside.stderr)
+
+
+def test_a_plugin_under_test_must_be_there(folder: Path) -> None:
+    make_project(folder, "clock", "nobodys")
+    result = run_convaid("test", "scenarios/a_good.toml", folder=folder)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f'the plugin "nobodys" is not installed: pip install -e {folder}' in result.stderr
+
+
+def test_no_conversation_is_needed_in_the_configuration(folder: Path) -> None:
+    (folder / "config.toml").write_text('[plugins.clock]\nenabled = true\n[tools.add_note]\npermission = "deny"\n')
+    result = run_convaid("test", "scenarios/a_good.toml", folder=folder)
+    assert result.returncode == 1, result.stderr
+    assert re.search(r"^add_note +notes +denied 1$", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("place", ["file/junit.xml", "scenarios"])
+def test_a_report_that_cannot_be_written_is_told_before_anything_runs(place: str, folder: Path) -> None:
+    (folder / "file").write_text("in the way")
+    result = run_convaid("test", "--junit", place, folder=folder)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert place in result.stderr
+    assert "--junit" in result.stderr
+
+
+def test_what_is_not_filled_in_is_a_failure(tmp_path: Path) -> None:
+    call = "steps = [{{call = {{tool = '{}', parameters = {{zone = '{}'}}}}}}, {{end = {{}}}}]"
+    scenarios = {
+        "known": 'agent.dynamic_variables = {name = "Ada"}\nsteps = [{say = "Hi, {{name}}."}, {end = {}}]',
+        "unknown": 'steps = [{say = "Hi, {{name}}."}, {end = {}}]',
+        "called": call.format("current_time", "{{zone}}"),
+        "misspelt": 'steps = [{say = "It is {reslut}."}, {end = {}}]',
+    }
+    for name, text in scenarios.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+    result = run_convaid("test", ".", folder=tmp_path)
+    assert result.returncode == 1, result.stderr
+    remedy = "had no value; give it one in [agent.dynamic_variables]"
+    for words in (
+        f'    the dynamic variable "name" {remedy}',
+        f'    the dynamic variable "zone" {remedy}',
+        '    misspelt.toml: steps[0].say.text: "{reslut}" is never filled in; did you mean "{result}"?',
+        "1 passed, 3 failed",
+    ):
+        assert words in result.stdout
+
+
+def test_a_pattern_that_takes_too_long_is_a_failure_with_its_place(tmp_path: Path) -> None:
+    text = "steps = [{expect_text = {matches = '(a|a)+$', example = 'EXAMPLE'}}, {end = {}}]"
+    (tmp_path / "endless.toml").write_text(text.replace("EXAMPLE", "a" * 60 + "!"))
+    result = run_convaid("test", "endless.toml", folder=tmp_path)
+    assert result.returncode == 1, result.stderr
+    assert "    steps[0].expect_text: the pattern '(a|a)+$' takes too long, and was stopped" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,16 @@ def test_nesting_without_end_is_refused() -> None:
     assert problems_of("a = " + "[" * 100_000) == ["is nested too deeply"]
 
 
+def test_a_whole_number_may_be_too_long_for_python() -> None:
+    (problem,) = problems_of(f"daemon.stop_grace = {'9' * 5000}\n{MAIN}")
+    assert problem == "has a whole number with thousands of digits in it; text stands in quotes"
+
+
+def test_some_commands_need_no_conversation() -> None:
+    configuration = parse_configuration("[plugins.a]\nb = 1", "config.toml", needs_conversations=False)
+    assert (configuration.conversations, configuration.plugins) == ({}, {"a": {"b": 1}})
+
+
 def test_paths_start_at_the_files_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     file = tmp_path / "config.toml"

@@ -102,6 +102,7 @@ def test_names_the_secrets_of_the_file_for_the_log(full: Configuration) -> None:
         "t0p/secret",
         "0123456789abcdef",
         "1234-5678",
+        *(f"hidden-{number}" for number in range(1, 5)),
     }
 
 

@@ -203,6 +203,13 @@ def test_settings_of_plugins_are_held_to_constraints_too() -> None:
         structure({"level": 200}, Lamp, "plugins.lamps")
 
 
+def test_a_pattern_that_takes_too_long_is_a_problem_of_the_value() -> None:
+    endless = define(Annotated[str, "x", Pattern("(a|a)+")])
+    endless.read_arguments({"it": "aaa"})
+    with pytest.raises(StructureError, match=r"^it: cannot be checked: the pattern '\(a\|a\)\+' takes too long"):
+        endless.read_arguments({"it": "a" * 60 + "!"})
+
+
 def test_what_cannot_be_compared_is_a_problem_of_the_value() -> None:
     late = define(Annotated[datetime, "x", Range(datetime(2026, 1, 1))])  # that is the point
     with pytest.raises(StructureError, match="offset-naive"):

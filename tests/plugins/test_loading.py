@@ -261,6 +261,29 @@ def test_a_tool_name_has_one_owner_and_both_are_named(site: Site) -> None:
     assert mole.reason == 'its tool "dig" is already offered by the plugin "ant" (convaid-ant 1.0)'
 
 
+def test_a_tool_that_a_server_or_a_table_has_named_gives_way_alone(site: Site) -> None:
+    declared = """
+        from convaid import declare_tool, hookimpl
+
+        def act(arguments, context):
+            return "done"
+
+        @hookimpl
+        def convaid_tools():
+            return [declare_tool(act, name=name, description="Do it.") for name in {names}]
+    """
+    site.install("ant", declared, names=["dig", "fly"])
+    site.install("bee", declared, names=["fly", "sting"])
+    site.install("mole", GOOD, tool="dig")
+    ant, bee, mole = site.load()
+    assert [plugin.status for plugin in (ant, bee, mole)] == ["ready"] * 3
+    assert [[tool.name for tool in plugin.tools] for plugin in (ant, bee, mole)] == [["fly"], ["sting"], ["dig"]]
+    taken = "is left out: it is already offered by the plugin"
+    assert ant.reason == f'its tool "dig" {taken} "mole" (convaid-mole 3.0)'
+    assert bee.reason == f'its tool "fly" {taken} "ant" (convaid-ant 1.0)'
+    assert mole.reason == ""
+
+
 def test_a_refused_plugin_does_not_take_names(site: Site) -> None:
     site.install("ant", GOOD, tool="dig")
     site.install(

@@ -219,7 +219,8 @@ def test_late_and_unknown_results_are_ignored_by_the_agent(pair: Pair) -> None:
     pair.agent.give_up("never called")
     assert pair.say(result_of("c")) is None
     assert pair.agent.receive(encode(result_of("never called"))) is None
-    assert pair.agent.counts == {"unexpected result": 2}
+    assert pair.agent.receive(encode(result_of("c"))) is None
+    assert pair.agent.counts == {"late result": 1, "unexpected result": 2}
 
 
 def test_remembered_call_ids_are_bounded(pair: Pair) -> None:
