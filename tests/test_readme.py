@@ -112,7 +112,7 @@ def test_the_options_of_the_platform_are_those_of_the_table() -> None:
     assert f"{told['response_timeout_secs'] - 15} s more" in README
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench"])
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "chaos"])
 def test_make_has_the_targets_that_the_readme_names(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 

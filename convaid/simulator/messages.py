@@ -32,9 +32,13 @@ def read_message(table: dict[str, Any]) -> FromAgent:
         raise ValueError(f"{wire_type} is not for this step: {ELSEWHERE[wire_type]}")
     if wire_type not in SENDABLE:
         found = nearest(wire_type, SENDABLE)
-        hint = f'did you mean "{found[0]}"?' if found else f"known here: {', '.join(sorted(SENDABLE))}"
+        hint = f'did you mean "{found[0]}"?' if found else f"known here: {', '.join(sorted(SENDABLE))}."
         raise ValueError(f"the type {wire_type!r} is not known; {hint} Write what the protocol does not know as raw")
-    decoded = decode_from_agent(orjson.dumps(_leave_open(SENDABLE[wire_type], table), default=str).decode())
+    try:
+        frame = orjson.dumps(_leave_open(SENDABLE[wire_type], table), default=str).decode()
+    except TypeError as error:  # a whole number of more than 64 bits, say
+        raise ValueError(f"cannot be written as JSON: {error}") from None
+    decoded = decode_from_agent(frame)
     if isinstance(decoded.message, RemoteProtocolError | UnknownType):
         raise ValueError(str(decoded.message))
     if decoded.unknown_fields:

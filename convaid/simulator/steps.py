@@ -220,8 +220,13 @@ class Refuse(Step):
     reason: str = "Could not authorize the conversation."
     status: int | None = field(default=None, validator=check_status)
     at: Annotated[Literal["conversation", "signed_url"], "signed_url: there is none to be had; it needs a status"] = (
-        "conversation"
+        field(default="conversation")
     )
+
+    @at.validator
+    def _check_at(self, _: object, at: str) -> None:
+        if at == "signed_url" and self.status is None:
+            raise ValueError("a signed URL is refused by an HTTP status, as in status = 429")
 
 
 @frozen

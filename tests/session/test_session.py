@@ -21,6 +21,7 @@ from convaid.protocol.from_agent import (
     Error,
     Interruption,
     Ping,
+    QueueStatus,
     UserTranscript,
 )
 from convaid.protocol.to_agent import (
@@ -259,6 +260,14 @@ async def test_metadata_that_never_comes_ends_the_session(autojump_clock: trio.t
         assert trio.current_time() <= LimitsConfig().handshake + 1
     assert held.end is not None
     assert "did not begin the conversation" in held.end.detail
+
+
+async def test_a_place_in_a_queue_after_the_metadata_means_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    async with talk() as held:
+        await held.platform.begin()
+        held.platform.say(QueueStatus("waiting"))
+        await trio.sleep(100)
+        assert held.end is None
 
 
 async def test_an_agent_that_owes_an_answer_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
