@@ -39,6 +39,8 @@ _SECRET_SHAPES = [  # what such a secret has about it, in small letters; its sha
         re.compile(rf"""(\bauthorization{_IS}(?:bearer |basic )?)[^\s"',}}]+""", re.IGNORECASE),
         rf"\1{MASK}",
     ),
+    # A word of that length with a digit in it is no word.
+    (("bearer ",), re.compile(r"""(\bbearer )(?=[^\s"',}]*\d)[^\s"',}]{16,}""", re.IGNORECASE), rf"\1{MASK}"),
 ]
 _SECRET_NAME = re.compile(
     r"^secret__|(^|[_-])(key|apikey|token|secret|password|passphrase|credentials?|signature|authorization)$",

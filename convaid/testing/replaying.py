@@ -167,6 +167,8 @@ class Replay:
     async def run(self, session: Session) -> None:
         """Play all of it, or as much as there is time for."""
         number = 0
+        if self.recording.is_cut:
+            self.notes.append("the last line is cut off, and is not compared")
         with trio.move_on_after(self.time_limit) as limit:
             async with open_background() as nursery:
                 nursery.start_soon(self._listen)

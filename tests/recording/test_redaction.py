@@ -47,6 +47,11 @@ def call(name: str, parameters: Any) -> dict[str, Any]:
         ("?key=b4ckend/key%2B%C3%B6&x=1", "?key=***&x=1"),
         ("wss://h/?agent_id=a&conversation_signature=abcdef", "wss://h/?agent_id=a&conversation_signature=***"),
         ("b4ckend/key+ö and xi-api-key: 123", "*** and xi-api-key: ***"),
+        ("use Bearer eyJhbGciOiJIUzI1NiJ9.abc, please", "use Bearer ***, please"),
+        (
+            "the bearer of this letter, a bearer of-bad-news-for-everybody",
+            "the bearer of this letter, a bearer of-bad-news-for-everybody",
+        ),
     ],
 )
 def test_a_text_is_kept_but_for_what_is_known_and_what_looks_like_a_secret(text: str, redacted: str) -> None:

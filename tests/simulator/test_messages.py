@@ -243,6 +243,7 @@ async def test_any_message_can_be_sent_by_hand_and_is_numbered(autojump_clock: M
         ('{type = "vad_score", vad_score_event = {vad_score = "much"}}', "vad_score.vad_score: expected a number"),
         ('{type = "vad_score", vad_score_event = {vad_score = 0.5, x = 1}}', "vad_score.x is not known"),
         ('{type = "vad_score"}', "vad_score.vad_score_event: expected an object"),
+        ('{type = "ping", ping_event = {event_id = 99999999999999999999}}', "cannot be written as JSON"),
         ('{type = "conversation_initiation_metadata"}', "it comes by itself"),
         ('{type = "error", error_event = {code = 1011}}', "there is a step for that"),
         ('{type = "vad_score", vad_score_event = {vad_score = 0.5}, after_ms = -1}', "after_ms"),

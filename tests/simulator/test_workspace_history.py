@@ -57,6 +57,17 @@ async def test_a_conversation_is_told_with_its_calls() -> None:
     assert told["conversation_initiation_client_data"]["dynamic_variables"] == {"name": "Ada"}
 
 
+async def test_a_call_with_a_number_beyond_64_bits_is_told_too() -> None:
+    scenario = Scenario(name="big", agent=Agent(text_only=True), steps=[Call("add", {"a": 10**22}), End()])
+    async with open_provisioning(scenario) as (simulator, http):
+        async with open_peer(simulator) as peer:
+            await peer.answer_call("5")
+            await peer.receive_rest()
+        told = await tell(http, simulator)
+    (call,) = told["transcript"][0]["tool_calls"]
+    assert call["params_as_json"] == '{"a":10000000000000000000000}'
+
+
 async def test_a_failure_is_told_with_its_code() -> None:
     failing = Scenario(agent=Agent(text_only=True), steps=[Fail(1011, "unknown_websocket_crash", "Oh no")])
     async with open_provisioning(failing) as (simulator, http):

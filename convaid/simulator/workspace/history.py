@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -223,7 +224,7 @@ def describe_line(line: Line, record: ConversationRecord) -> dict[str, Any]:
 
 def describe_call(call: CallRecord) -> dict[str, Any]:
     """A turn of the agent's in which it calls a tool."""
-    parameters = orjson.dumps(call.parameters).decode()
+    parameters = write_parameters(call.parameters)
     common = {"request_id": call.tool_call_id, "tool_name": call.tool, "type": "client", "tool_has_been_called": True}
     result = {
         "result_value": call.result or "",
@@ -238,6 +239,14 @@ def describe_call(call: CallRecord) -> dict[str, Any]:
         ],
         "tool_results": [] if call.result is None else [common | result],
     }
+
+
+def write_parameters(parameters: dict[str, Any]) -> str:
+    """What a tool was called with, as JSON text; a scenario's file has whole numbers of more than 64 bits, too."""
+    try:
+        return orjson.dumps(parameters).decode()
+    except TypeError:
+        return json.dumps(parameters, default=str, ensure_ascii=False, separators=(",", ":"))
 
 
 def conversation_not_found(conversation_id: str) -> Answer:
