@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -12,15 +13,28 @@ import orjson
 from convaid.errors import ConfigurationError, Problem
 from convaid.protocol.bodies import DEEPEST, is_deeper
 
-__all__ = ["is_tool_config", "read_json_file", "write_file"]
+__all__ = ["check_regular", "is_tool_config", "read_file", "read_json_file", "write_file"]
+
+
+def check_regular(path: Path) -> None:
+    """Raise OSError for a pipe, say: opening it would wait for whoever writes into it, whatever signals come."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
+def read_file(path: Path) -> bytes:
+    """Return what a file holds. Raises `ConfigurationError`, also for what is no regular file."""
+    try:
+        check_regular(path)
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from None
 
 
 def read_json_file(path: Path) -> Any:
     """Return what a JSON file holds. Raises `ConfigurationError`."""
     try:
-        value = orjson.loads(path.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from None
+        value = orjson.loads(read_file(path))
     except orjson.JSONDecodeError as error:
         raise ConfigurationError(str(path), [Problem("", f"is not JSON: {error}")]) from None
     if is_deeper(value, DEEPEST):

@@ -36,10 +36,14 @@ ABNORMAL = 1006  # close code of a connection that ended without a close frame (
 
 @frozen
 class LinkClosed:
-    """The connection is over: the peer's close code and reason, or 1006 where no close frame came."""
+    """The connection is over: the peer's close code and reason, or 1006 where no close frame came.
+
+    ``is_ours``: the peer broke the protocol, and this is what it is to be told (RFC 6455, 7.1.7).
+    """
 
     code: int
     reason: str = ""
+    is_ours: bool = False
 
 
 @frozen

@@ -158,6 +158,8 @@ def chat(path: Path | None, name: str | None, scenario: str, record_to: Path | N
 def is_recording(path: Path) -> bool:
     """Whether a file may be written over with a recording: it is one, or there is none, or nothing in it."""
     start = b'{"recording"'
+    if path.exists() and not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             return file.read(len(start)) in (start, b"")

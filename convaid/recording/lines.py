@@ -15,6 +15,7 @@ import orjson
 from attrs import field, frozen
 
 from convaid.errors import ConfigurationError, Problem, StructureError
+from convaid.files import read_file
 from convaid.structuring import structure
 from convaid.wording import describe_value
 
@@ -40,6 +41,11 @@ MOST_PROBLEMS = 20  # that a message names
 def check_time(_: object, field: attrs.Attribute[Any], value: float) -> None:
     if not value >= 0:
         raise ValueError("must be 0 or more: seconds since the session began")
+
+
+def check_count(_: object, field: attrs.Attribute[Any], value: int | None) -> None:
+    if value is not None and value < 0:
+        raise ValueError("must be 0 or more")
 
 
 def check_version(_: object, field: attrs.Attribute[Any], value: int) -> None:
@@ -72,7 +78,7 @@ class FrameLine:
     frame: dict[str, Any] | None = None
     text: str | None = None
     binary: str | None = None
-    left_out: int | None = None
+    left_out: int | None = field(default=None, validator=check_count)
 
     def __attrs_post_init__(self) -> None:
         contents = (self.frame, self.text, self.binary, self.left_out)
@@ -101,7 +107,7 @@ class LostLine:
     """So many frames are not in the recording, because they came faster than they could be written."""
 
     at: float = field(validator=check_time)
-    lost: int
+    lost: int = field(validator=check_count)
 
 
 @frozen
@@ -157,11 +163,7 @@ def write_line(line: Header | Line) -> bytes:
 
 def read_recording(path: Path) -> Recording:
     """Read a recording. Raises ConfigurationError, which names each wrong line by its number."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from None
-    return parse_recording(content, str(path))
+    return parse_recording(read_file(path), str(path))
 
 
 def parse_recording(content: bytes, source: str) -> Recording:

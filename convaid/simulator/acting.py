@@ -211,11 +211,17 @@ class ScenarioActor:
     # --- tools -----------------------------------------------------------------------------------------------------
 
     async def _make_call(self, step: Call, mouth: Mouth, filler: Filler) -> bool:
-        """Call a tool; False where what the user wants it called with cannot be, which the agent says."""
+        """Call a tool; False where what the user wants it called with cannot be, which the agent says.
+
+        Where the user's part is recited, it is the scenario that is wrong.
+        """
         place = self._record.place
         try:
             step = filler.fill_call(step)
         except ValueError as error:
+            if self._reciter is not None:
+                given = filler.fill_text(step.parameters_json)
+                await self._give_up(f"{step.tool} cannot be called with this: {error}", "a JSON object", given)
             await mouth.say(f"What you want it called with is not a JSON object: {error}.")
             return False
         calls = self._conversation.calls

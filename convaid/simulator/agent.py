@@ -7,7 +7,14 @@ from typing import Annotated, Any, Literal
 
 from attrs import Factory, field, frozen
 
-from convaid.simulator.fields import check_format, check_not_negative, check_positive, positive_field
+from convaid.simulator.fields import (
+    check_events,
+    check_format,
+    check_not_negative,
+    check_positive,
+    check_writable,
+    positive_field,
+)
 
 __all__ = ["Agent", "Guesses", "Limits", "Silences", "Voice"]
 
@@ -87,9 +94,10 @@ class Guesses:
         positive_field(16 * 2**20)
     )
     any_source: Annotated[bool, "source_info.source may be any text; false: only those of the platform's list"] = True
-    new_agent_events: Annotated[list[str], "client_events of an agent that REST makes without naming any"] = Factory(
+    new_agent_events: Annotated[list[str], "client_events of an agent that REST makes without naming any"] = field(
         # What the dashboard begins with.
-        lambda: ["audio", "interruption", "user_transcript", "agent_response", "agent_response_correction"]
+        factory=lambda: ["audio", "interruption", "user_transcript", "agent_response", "agent_response_correction"],
+        validator=check_events,
     )
     in_use_status: Annotated[Literal[400, 409], "HTTP status for deleting a tool that an agent uses"] = 400
 
@@ -114,8 +122,8 @@ class Agent:
     text_only: bool = False
     client_events: Annotated[
         list[str], "which events it sends; the metadata, pings, tool calls and errors are always sent"
-    ] = Factory(
-        lambda: [
+    ] = field(
+        factory=lambda: [
             "audio",
             "interruption",
             "user_transcript",
@@ -125,14 +133,17 @@ class Agent:
             "agent_response_complete",
             "agent_tool_request",
             "agent_tool_response",
-        ]
+        ],
+        validator=check_events,
     )
     user_input_audio_format: Annotated[str, "such as pcm_16000 or ulaw_8000"] = field(
         default="pcm_16000", validator=check_format
     )
     agent_output_audio_format: Annotated[str, "likewise"] = field(default="pcm_16000", validator=check_format)
     required_dynamic_variables: Annotated[list[str], "beside those that first_message names"] = Factory(list)
-    dynamic_variables: Annotated[dict[str, Any], "for those that the user leaves out"] = Factory(dict)
+    dynamic_variables: Annotated[dict[str, Any], "for those that the user leaves out"] = field(
+        factory=dict, validator=check_writable
+    )
     allowed_overrides: Annotated[
         list[str],
         "what the user may override, such as agent.first_message, and send: custom_llm_extra_body, "

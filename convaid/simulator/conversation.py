@@ -229,6 +229,8 @@ class Conversation:
         while True:
             frame = await self.peer.receive()
             if isinstance(frame, LinkClosed):
+                if frame.is_ours:
+                    await self.end(Ending("agent", frame.code, frame.reason))
                 await self.end(Ending("link" if frame.code == ABNORMAL else "user", frame.code, frame.reason))
             unexpected = self._count_unexpected()
             message = self._side.receive(frame)

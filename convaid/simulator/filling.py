@@ -14,11 +14,12 @@ from convaid.protocol.bodies import is_deeper
 from convaid.simulator.scenario import Call
 from convaid.simulator.starting import Terms
 from convaid.simulator.workspace.checks import DEEPEST
+from convaid.wording import describe_value
 
 if TYPE_CHECKING:
     from regex import Match
 
-__all__ = ["Filler"]
+__all__ = ["Filler", "read_parameters"]
 
 NUMBER = r"\d{1,18}"  # what fits into 64 bits
 
@@ -40,9 +41,7 @@ class Filler:
         """Fill in a call; ValueError where what the user has typed is to be a JSON object and is none."""
         parameters = fill_texts(call.parameters, self._fill_parameter)
         if call.parameters_json:
-            parameters = orjson.loads(self.fill_text(call.parameters_json))
-            if not isinstance(parameters, dict) or is_deeper(parameters, DEEPEST):
-                raise ValueError("it is something else")
+            parameters = read_parameters(self.fill_text(call.parameters_json))
         return attrs.evolve(call, tool=self.fill_text(call.tool), parameters=parameters)
 
     def _fill_parameter(self, text: str) -> str | int:
@@ -55,6 +54,16 @@ class Filler:
         """What a group has matched; nothing where there is no such group."""
         assert self.found is not None
         return (self.found[int(number)] or "") if int(number) <= self.found.re.groups else ""
+
+
+def read_parameters(text: str) -> dict[str, Any]:
+    """Read what a tool is called with. ValueError says in a few words why it is no JSON object."""
+    parameters = orjson.loads(text)
+    if not isinstance(parameters, dict):
+        raise ValueError(f"it is {describe_value(parameters)}")
+    if is_deeper(parameters, DEEPEST):
+        raise ValueError("it is nested too deeply")
+    return parameters
 
 
 def fill_texts(value: Any, fill_in: Callable[[str], str | int]) -> Any:

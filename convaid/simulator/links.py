@@ -8,13 +8,15 @@ from contextlib import suppress
 from typing import cast
 
 import trio
+from attrs import evolve
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
-from convaid.transport import MESSAGE_QUEUE, READ_SIZE, SUBPROTOCOL, HeardStream, Link, Reader
+from convaid.transport import ABNORMAL, MESSAGE_QUEUE, READ_SIZE, SUBPROTOCOL, HeardStream, Link, LinkClosed, Reader
 
 __all__ = ["PeerLink", "ServedStream", "accept_websocket"]
 
 HANDSHAKE_LIMIT = 5.0  # seconds; the request has been read already
+CLOSE = 8  # opcode (RFC 6455, 5.2)
 
 
 class ServedStream(HeardStream):
@@ -25,6 +27,8 @@ class ServedStream(HeardStream):
 
     def __init__(self, stream: trio.abc.Stream, received: bytes) -> None:
         super().__init__(stream)
+        self.has_said_goodbye = False
+        """A close frame was sent: the library does that of its own accord where the peer closes as it should."""
         self._received = received
         self._one_at_a_time = trio.Lock()
         self._flows = trio.Event()
@@ -45,6 +49,7 @@ class ServedStream(HeardStream):
         return chunk
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self.has_said_goodbye |= data[:1] == bytes([0x80 | CLOSE])  # frames come one by one, and whole
         await self._flows.wait()
         try:  # frames of our own making do not go through the library, which has one sent at a time
             self._one_at_a_time.acquire_nowait()
@@ -66,6 +71,17 @@ class PeerLink(Link):
         super().__init__(websocket, stream, nursery)
         self.freeze = stream.freeze
         self.thaw = stream.thaw
+        self._served = stream
+
+    async def receive(self) -> str | bytes | LinkClosed:
+        """Wait for the next message; after the last one, what ended the connection.
+
+        What is no frame ends it on our side: the library has then stopped reading, without a word to the peer.
+        """
+        frame = await super().receive()
+        if isinstance(frame, LinkClosed) and frame.code != ABNORMAL and not self._served.has_said_goodbye:
+            return evolve(frame, is_ours=True)
+        return frame
 
     async def send_frame(self, opcode: int, payload: bytes) -> None:
         """Send a WebSocket frame past the library, which would not let every one pass."""
@@ -80,7 +96,9 @@ class PeerLink(Link):
             await self._stream.send_all(bytes([0x80 | opcode]) + length + payload)
 
     async def close(self, code: int, reason: str) -> None:
-        """Send a close frame and wait for the answer."""
+        """Send a close frame and wait for the answer, which who breaks the protocol need not give."""
+        if self._websocket.closed and not self._served.has_said_goodbye:
+            await self.send_frame(CLOSE, struct.pack("!H", code) + reason.encode())
         await self._websocket.aclose(code, reason)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 from attrs import frozen
 
 from convaid.errors import Problem
+from convaid.simulator.filling import read_parameters
 from convaid.simulator.scenario import STEPS, Branch, Call, ExpectText, Say, Scenario, Step
-from convaid.simulator.starting import find_placeholders
+from convaid.simulator.starting import PLACEHOLDER, find_placeholders
 from convaid.wording import join_path, nearest
 
-__all__ = ["find_stray_placeholders", "list_variables"]
+__all__ = ["find_broken_json", "find_stray_placeholders", "list_variables"]
 
 NAMES = {cls: name for name, cls in STEPS.items()}
 RESULT = "result"
@@ -31,6 +32,12 @@ class _Text:
     groups: int
     has_groups: bool = True  # groups are filled in here
     is_said: bool = False  # else it is a part of a call
+    is_json: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing in it is to be filled in."""
+        return not PLACEHOLDER.search(self.text) and not (self.has_groups and GROUP.search(self.text))
 
 
 def find_stray_placeholders(scenario: Scenario) -> Iterator[Problem]:
@@ -53,6 +60,16 @@ def find_stray_placeholders(scenario: Scenario) -> Iterator[Problem]:
             elif not text.has_groups and 0 < number <= text.groups:
                 words = 'is filled in in a rule, or in the steps of a branch, by what its "when" has matched'
                 yield Problem(text.path, f'"{place}" {words}; use a branch instead of expect_text')
+
+
+def find_broken_json(scenario: Scenario) -> Iterator[Problem]:
+    """Find calls' parameters that are no JSON object, where nothing is filled in that could make them one."""
+    for text in _list_texts(scenario):
+        if text.is_json and text.is_complete:
+            try:
+                read_parameters(text.text)
+            except ValueError as error:
+                yield Problem(text.path, f"is not a JSON object: {error}")
 
 
 def list_variables(scenario: Scenario) -> list[str]:
@@ -95,9 +112,10 @@ def _list_in_steps(steps: Iterable[Step], path: str, groups: int = 0, *, has_gro
 
 
 def _list_in_call(call: Call, path: str, groups: int, *, has_groups: bool = True) -> Iterator[_Text]:
-    written = {"tool": call.tool, "parameters": call.parameters, "parameters_json": call.parameters_json}
-    for inner_path, text in _list_in_value(written, path):
+    for inner_path, text in _list_in_value({"tool": call.tool, "parameters": call.parameters}, path):
         yield _Text(inner_path, text, groups, has_groups)
+    if call.parameters_json:
+        yield _Text(f"{path}.parameters_json", call.parameters_json, groups, has_groups, is_json=True)
 
 
 def _list_in_value(value: Any, path: str) -> Iterator[tuple[str, str]]:

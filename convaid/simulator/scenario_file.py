@@ -18,9 +18,10 @@ from attrs import Factory, frozen
 
 from convaid.audio import WavReader
 from convaid.errors import ConfigurationError, Problem, StructureError
+from convaid.files import check_regular, read_file
 from convaid.simulator.brain.settings import Brain
 from convaid.simulator.messages import read_message
-from convaid.simulator.placeholders import find_stray_placeholders
+from convaid.simulator.placeholders import find_broken_json, find_stray_placeholders
 from convaid.simulator.scenario import (
     STEPS,
     Agent,
@@ -67,8 +68,8 @@ def load_scenario(source: str | Path) -> Scenario:
         return parse_scenario(bundled.read_text("utf-8"), source)
     path = Path(source)
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_file(path).decode()
+    except UnicodeDecodeError as error:
         raise ConfigurationError(str(path), [Problem("", f"cannot be read: {error}")]) from None
     return parse_scenario(text, str(path), path.parent)
 
@@ -98,12 +99,14 @@ def parse_scenario(text: str, source: str, folder: Path = Path()) -> Scenario:
         wav = folder / voice.wav
         voice = attrs.evolve(voice, wav=wav)
         try:
+            check_regular(wav)
             with wav.open("rb") as file:
                 WavReader(file)
         except (OSError, ValueError) as error:
             reader.complain("voice.wav", f"cannot be read: {error}")
     scenario = Scenario(Path(source).stem, content.agent, voice, steps, content.rules, content.brain)
-    if problems := reader.problems or list(find_stray_placeholders(scenario)):
+    problems = reader.problems or list(find_stray_placeholders(scenario)) or list(find_broken_json(scenario))
+    if problems:
         raise ConfigurationError(source, problems)
     return scenario
 

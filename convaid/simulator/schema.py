@@ -38,6 +38,7 @@ CHECKS: dict[Callable[..., Any] | None, dict[str, Any]] = {
     fields.check_not_negative: {"minimum": 0},
     fields.check_positive: {"exclusiveMinimum": 0},
     fields.check_pattern: {"format": "regex"},
+    fields.check_events: {"items": {"enum": fields.EVENTS}},
     fields.check_close_code: {"minimum": 1000, "maximum": 4999},
     fields.check_base64: {"contentEncoding": "base64"},
     fields.check_opcode: {"minimum": 0, "maximum": 15},

@@ -89,6 +89,8 @@ def settle_terms(
                 name = path.rpartition(".")[2]
                 return Fail(1008, "value_error", f"Override for field '{name}' is not {TYPE_NAMES[kind]}.")
             changes[setting] = overrides[path]
+    if not isinstance(wanted.get("text_only"), bool | None):
+        return Fail(1008, "value_error", "Override for field 'text_only' is not a boolean.")
     if wanted.get("text_only") is True:
         changes["text_only"] = True
     if "soft_timeout_message" in changes:

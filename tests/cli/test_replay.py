@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,12 @@ def test_what_cannot_be_accepted_still_differs_and_test_tells_of_all(tmp_path: P
     assert result.stdout.count("line ") == 2
 
 
+def test_a_line_that_was_cut_off_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "story.jsonl").write_bytes(Story.begin().close().write() + b'{"at":1,"by":"ag')
+    result = run_convaid("replay", "story.jsonl", folder=tmp_path)
+    assert (result.returncode, "the last line is cut off" in result.stdout) == (0, True)
+
+
 def test_what_would_be_lost_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "story.jsonl").write_bytes(Story.begin().close().write())
     (tmp_path / "x.toml").touch()
@@ -140,3 +147,6 @@ def test_chat_writes_over_recordings_and_nothing_else(tmp_path: Path) -> None:
     result = run_convaid("chat", "--record", "config.toml", folder=tmp_path)
     assert (result.returncode, "is there already, and no recording" in result.stderr) == (2, True)
     assert (tmp_path / "config.toml").read_text().startswith("[conversations.main]")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    result = run_convaid("chat", "--record", "pipe.jsonl", folder=tmp_path)
+    assert (result.returncode, "is there already, and no recording" in result.stderr) == (2, True)

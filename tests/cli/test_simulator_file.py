@@ -47,6 +47,10 @@ def test_simulate_keeps_tools_in_the_file_that_it_is_given(tmp_path: Path) -> No
     assert "mine.json: is not a file of the simulator's" in refused.stderr
     assert (tmp_path / "mine.json").read_text() == "{}"
 
+    os.mkfifo(tmp_path / "pipe.json")
+    refused = run_convaid("simulate", "--port", "0", "--file", "pipe.json", folder=tmp_path)
+    assert (refused.returncode, "pipe.json: cannot be read: it is no regular file" in refused.stderr) == (78, True)
+
 
 @pytest.mark.parametrize("line", ['simulator_file = "kept.json"\n', ""])
 async def test_the_bundled_one_keeps_them_where_the_configuration_says(tmp_path: Path, line: str) -> None:

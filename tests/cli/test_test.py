@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from xml.etree import ElementTree
 
 import pytest
@@ -236,6 +239,39 @@ def test_ctrl_c_ends_it_and_tells_what_there_is(folder: Path) -> None:
     assert process.returncode == 130, err
     assert "1 passed, 2 not run" in out
     assert "Traceback" not in err
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    for name in ("pipe.toml", "pipe.jsonl"):
+        os.mkfifo(tmp_path / name)
+    result = run_convaid("test", ".", "pipe.toml", folder=tmp_path)
+    assert result.returncode == 1, result.stderr
+    assert result.stdout.count("cannot be read: it is no regular file") == 3
+
+
+class Nothing(BaseHTTPRequestHandler):
+    """A language model that has nothing to say."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+def test_a_brain_without_an_answer_is_told_of(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Nothing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        brain = f'brain = {{base_url = "http://127.0.0.1:{server.server_port}/v1", model = "m"}}'
+        (tmp_path / "brain.toml").write_text(brain)
+        result = run_convaid("chat", "--scenario", "brain.toml", folder=tmp_path, text="Hello\n")
+        server.shutdown()
+    assert result.returncode == 1
+    assert "answers with nothing, neither words nor a tool call" in result.stdout
+    assert "WARNING" in result.stderr
 
 
 def test_a_scenario_can_be_typed_to(tmp_path: Path) -> None:

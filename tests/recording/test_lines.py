@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,8 @@ def test_empty_lines_are_passed_over_and_still_counted() -> None:
         ),
         (b'{"recording":1}\n{"at":0,"end":"x"}\n{"at":0,"by":"us","text":""}\n', "line 3: stands behind the end"),
         (b'{"recording":1}\n\xff\n', "x.jsonl: line 2: is not JSON"),
+        (b'{"recording":1}\n{"at":0,"lost":-3}\n', "x.jsonl: line 2.lost: must be 0 or more"),
+        (b'{"recording":1}\n{"at":0,"by":"us","left_out":-3}\n', "x.jsonl: line 2.left_out: must be 0 or more"),
     ],
 )
 def test_what_is_wrong_is_told_by_the_line(content: bytes, problem: str) -> None:
@@ -87,3 +90,6 @@ def test_all_that_is_wrong_is_told_but_not_without_end(tmp_path: Path) -> None:
     assert 3 < len(caught.value.problems) < 50
     with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
         read_recording(tmp_path / "none.jsonl")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(ConfigurationError, match="cannot be read: it is no regular file"):
+        read_recording(tmp_path / "pipe.jsonl")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,6 +28,7 @@ class Reply:
     pieces: Sequence[bytes | Pause]
     status: int = 200
     content_type: str = "text/event-stream"
+    headers: Mapping[str, str] = field(factory=dict)
 
 
 def write_event(content: Any) -> bytes:
@@ -114,7 +115,8 @@ class ModelServer:
         return self.decide(content["messages"])
 
     async def _answer(self, stream: trio.SocketStream, connection: h11.Connection, reply: Reply) -> None:
-        head = h11.Response(status_code=reply.status, headers=[("Content-Type", reply.content_type)])
+        headers = {"Content-Type": reply.content_type, **reply.headers}
+        head = h11.Response(status_code=reply.status, headers=[*headers.items()])
         await stream.send_all(connection.send(head) or b"")
         for piece in reply.pieces:
             if isinstance(piece, Pause):

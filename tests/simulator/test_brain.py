@@ -24,7 +24,19 @@ from convaid.simulator import Agent, Scenario, SimulatorSettings, Voice, open_si
 from convaid.simulator.brain.settings import Brain
 from convaid.transport import LinkClosed
 
-from .model_server import Message, ModelServer, Pause, Reply, call, open_model_server, refuse, say
+from .model_server import (
+    END,
+    Message,
+    ModelServer,
+    Pause,
+    Reply,
+    call,
+    open_model_server,
+    refuse,
+    say,
+    write_delta,
+    write_event,
+)
 from .peers import BarePeer, open_peer
 
 LAMP = {
@@ -52,6 +64,8 @@ AGENT = Agent(
     dynamic_variables={"name": "Ada"},
     allowed_overrides=["agent.prompt.prompt", "agent.language", "custom_llm_extra_body"],
 )
+
+NOTHING = "answers with nothing, neither words nor a tool call; its log may say why"
 
 
 @asynccontextmanager
@@ -306,7 +320,7 @@ async def test_a_tool_that_does_not_answer_is_given_up() -> None:
         assert (await peer.receive_answer())[1] == "The tool has not answered in time."
 
 
-async def test_a_model_that_calls_tools_for_ever_is_stopped() -> None:
+async def test_a_model_that_calls_tools_for_ever_is_stopped(caplog: pytest.LogCaptureFixture) -> None:
     async with open_conversation(lambda _: call(("ding", {})), tool_rounds=2) as (server, peer):
         await peer.send(UserMessage("Ring"))
         await receive_calls(peer, 2)
@@ -314,6 +328,8 @@ async def test_a_model_that_calls_tools_for_ever_is_stopped() -> None:
             while len(server.bodies) < 3:
                 await trio.sleep(0.01)
         assert [body["tool_choice"] for body in server.bodies] == ["auto", "auto", "none"]
+        assert (await peer.receive_answer())[1] == "I have called tools again and again, and still have no answer."
+    assert "the brain goes on calling tools after brain.tool_rounds = 2 for one turn" in caplog.text
 
 
 async def test_the_model_hangs_up() -> None:
@@ -340,10 +356,19 @@ async def test_the_model_hangs_up() -> None:
         (Reply(say("Well, ").pieces[:-3]), "broke off in the middle of an answer"),
         (Reply([b": still here\n\n", Pause(0.1)] * 20), "nothing came from the model in 0.5 s; brain.time_limit"),
         (Reply([b'{"oops": 1}'], 200, "application/json"), "broke off in the middle of an answer"),
+        (Reply([END]), NOTHING),
+        (say(" ", "\n"), NOTHING),
+        (Reply([write_event({"choices": None}), END]), NOTHING),
+        (Reply([write_delta({"content": 3}, "stop")]), NOTHING),
+        (Reply([write_delta({"tool_calls": 3}, "stop")]), NOTHING),
+        (
+            Reply([b"moved"], 302, headers={"Location": "https://x/v1/chat/completions"}),
+            "answers 302, a redirect to https://x/v1/chat/completions: let brain.base_url be where it really is",
+        ),
     ],
 )
 async def test_a_server_that_fails_ends_the_conversation_in_words(
-    reply: Reply, complaint: str, monkeypatch: pytest.MonkeyPatch
+    reply: Reply, complaint: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MODEL_KEY", "sk-secret")
     async with open_conversation(lambda _: reply, time_limit=0.5, api_key_env="MODEL_KEY") as (server, peer):
@@ -354,6 +379,7 @@ async def test_a_server_that_fails_ends_the_conversation_in_words(
     assert (error["code"], closed.code) == (1002, 1002)
     assert error["error_type"] == ("llm_timeout" if "nothing came" in complaint else "custom_llm_error")
     assert complaint in error["message"]
+    assert complaint in caplog.text
     assert error["message"].startswith(server.base_url)
     assert server.authorizations == ["Bearer sk-secret"]
 

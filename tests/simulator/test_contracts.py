@@ -15,6 +15,7 @@ from convaid.protocol import FROM_AGENT, TO_AGENT, FromAgent, ToAgent, encode
 from convaid.protocol.from_agent import ClientToolCall
 from convaid.protocol.to_agent import ClientToolResult, McpToolApprovalResult, UserMessage
 from convaid.simulator import Agent, Rule, Scenario
+from convaid.simulator.fields import EVENTS
 from convaid.simulator.messages import ELSEWHERE, read_message
 from convaid.simulator.record import UploadedFile
 from convaid.simulator.scenario import Call, Close, End, ExpectAudio, ExpectText, Interrupt, McpCall, Say, Send
@@ -83,7 +84,7 @@ def test_there_is_a_test_of_each_of_the_users_messages() -> None:
 async def test_every_message_that_the_simulator_sends_by_itself_is_as_the_contracts_want_it(
     autojump_clock: MockClock,
 ) -> None:
-    agent = Agent(client_events=sorted(FROM_AGENT), first_message="Hello.")
+    agent = Agent(client_events=EVENTS, first_message="Hello.")
     steps = [ExpectAudio(), Say("one two three four"), Interrupt(), Call("a"), McpCall("b"), ExpectText(), Say("Bye.")]
     frames: list[dict[str, Any]] = []
     for is_text_only in (False, True):

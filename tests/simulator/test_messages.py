@@ -9,7 +9,6 @@ import trio
 from trio.testing import MockClock
 
 from convaid.errors import ConfigurationError
-from convaid.protocol.from_agent import FROM_AGENT
 from convaid.protocol.to_agent import (
     ClientToolResult,
     ContextualUpdate,
@@ -20,6 +19,7 @@ from convaid.protocol.to_agent import (
     UserMessage,
 )
 from convaid.simulator import Agent, Rule, Scenario, parse_scenario
+from convaid.simulator.fields import EVENTS
 from convaid.simulator.record import UploadedFile
 from convaid.simulator.scenario import Call, End, ExpectAudio, ExpectText, Interrupt, McpCall, Say, Silence
 from convaid.transport import LinkClosed
@@ -27,9 +27,8 @@ from convaid.transport import LinkClosed
 from .peers import MemoryPeer, hold_conversation
 from .test_conversation import make_audio
 
-EVERYTHING = sorted(FROM_AGENT)
-TALK = Agent(client_events=EVERYTHING)
-TEXT = Agent(client_events=EVERYTHING, text_only=True)
+TALK = Agent(client_events=EVENTS)
+TEXT = Agent(client_events=EVENTS, text_only=True)
 PHOTO = UploadedFile("file_1", "photo.png", "image/png", b"")
 
 
@@ -121,7 +120,7 @@ async def test_the_last_piece_of_speech_is_final_and_characters_have_their_times
 
 
 async def test_what_is_cut_off_is_never_final_nor_complete(autojump_clock: MockClock) -> None:
-    agent = Agent(client_events=EVERYTHING)
+    agent = Agent(client_events=EVENTS)
     steps = [Say("x" * 200, after_ms=10), End()]
     async with hold_conversation(Scenario(agent=agent, steps=steps)) as (peer, record):
         await trio.sleep(0.3)

@@ -74,3 +74,31 @@ def test_dynamic_variables_are_found_wherever_they_are_filled_in() -> None:
         "story.toml",
     )
     assert list_variables(scenario) == ["five", "four", "one", "three", "two"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("steps = [{call = {tool = 'a', parameters_json = '{'}}]", "steps[0].call.parameters_json: is not a JSON obj"),
+        ("steps = [{call = {tool = 'a', parameters_json = '[1]'}}]", "is not a JSON object: it is a list"),
+        ("steps = [{call = {tool = 'a', parameters_json = '{\"b\": $1}'}}]", "is not a JSON object: "),  # no pattern
+        ("rules = [{call = {tool = 'a', parameters_json = '{{\"b\": 1}'}}]", "rules[0].call.parameters_json: is not a"),
+        ("steps = [{branch = [{steps = [{call = {tool = 'a', parameters_json = '3'}}]}]}]", "it is the number 3"),
+    ],
+)
+def test_parameters_that_can_never_be_json_are_refused(text: str, complaint: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_scenario(text, "story.toml")
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """steps = [{call = {tool = "a", parameters_json = '{"b": {"c": 1}}'}}]""",
+        """steps = [{call = {tool = "a", parameters_json = '{"b": {{name}}}'}}]""",
+        """rules = [{when = "(.*)", call = {tool = "a", parameters_json = "$1"}}]""",
+    ],
+)
+def test_parameters_that_may_become_json_are_taken(text: str) -> None:
+    parse_scenario(text, "story.toml")

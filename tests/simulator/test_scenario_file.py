@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -277,6 +278,27 @@ def test_problems_between_steps() -> None:
 @pytest.mark.parametrize("text", ["steps = 3", "steps = [3]", "[[steps]]\nsay = 3", "[steps]\nsay = 'x'"])
 def test_odd_shapes_are_problems_too(text: str) -> None:
     assert find_problems(text)
+
+
+def test_an_event_that_there_is_not_is_a_problem() -> None:
+    (problem,) = find_problems('agent.client_events = ["audio", "user_transcripts"]')
+    assert problem.startswith('agent.client_events: the text "user_transcripts" is no event; did you mean user_transcr')
+    assert "tentative_user_transcript" in problem
+    (problem,) = find_problems('agent.guesses.new_agent_events = ["noise"]')
+    assert problem.startswith('agent.guesses.new_agent_events: the text "noise" is no event; known here: agent_')
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "story.toml")
+    with pytest.raises(ConfigurationError, match=r"story\.toml: cannot be read: it is no regular file"):
+        load_scenario(tmp_path / "story.toml")
+    with pytest.raises(ConfigurationError, match=r"voice\.wav: cannot be read: .*it is no regular file"):
+        parse_scenario('voice.wav = "story.toml"', "other.toml", tmp_path)
+
+
+def test_a_variable_that_cannot_be_told_by_rest_is_a_problem() -> None:
+    (problem,) = find_problems("[agent.dynamic_variables]\ncount = 10000000000000000000000")
+    assert problem.startswith("agent.dynamic_variables: cannot be written as JSON")
 
 
 def test_what_is_not_toml_is_told() -> None:

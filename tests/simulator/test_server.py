@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import struct
 from contextlib import AsyncExitStack, suppress
 
 import pytest
@@ -323,6 +324,39 @@ async def test_garbage_costs_its_sender_alone(manners: str) -> None:
         with trio.fail_after(5):
             for number in range(1, len(simulator.conversations)):
                 await simulator.wait_conversation(number)
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\x81\x05hello", 1002),  # not masked
+        (b"\xc1\x81\x00\x00\x00\x00x", 1002),  # a bit that is reserved
+        (b"\x83\x81\x00\x00\x00\x00x", 1002),  # an opcode that there is not
+        (b"\x89\xfe\x00\x7e\x00\x00\x00\x00" + b"x" * 126, 1002),  # a ping that is too long
+        (b"\x88\x82\x00\x00\x00\x00\x00\x01", 1002),  # a close with an impossible code
+        (b"\x81\x81\x00\x00\x00\x00\xff", 1007),  # not UTF-8
+    ],
+)
+async def test_a_peer_that_breaks_the_protocol_is_told_so(frame: bytes, code: int) -> None:
+    async with open_simulator(SimulatorSettings([Scenario(agent=TEXT)])) as simulator:
+        async with await shake_hands(simulator) as stream:
+            await stream.send_all(INITIATION + frame)
+            received = await read_all(stream)
+        ending = (await simulator.wait_conversation()).ending
+    assert ending is not None
+    assert (ending.closed_by, ending.code) == ("agent", code)
+    payload = struct.pack("!H", code) + ending.reason.encode()
+    assert received.endswith(b"\x88" + bytes([len(payload)]) + payload)
+    assert ending.reason
+
+
+async def test_a_peer_that_closes_as_it_should_has_ended_it() -> None:
+    async with open_simulator(SimulatorSettings([Scenario(agent=TEXT)])) as simulator:
+        async with await shake_hands(simulator) as stream:
+            await stream.send_all(INITIATION + b"\x88\x82\x00\x00\x00\x00\x03\xea")
+            received = await read_all(stream)
+        assert (await simulator.wait_conversation()).ending == Ending("user", 1002)
+    assert received.count(b"\x88\x02\x03\xea") == 1
 
 
 async def test_a_message_that_is_too_long_ends_with_1009() -> None:

@@ -114,6 +114,23 @@ def test_overrides_that_change_what_is_simulated() -> None:
     assert terms.agent.silences.soft_timeout_message == "Hm."
 
 
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ({"text_only": "yes"}, "Override for field 'text_only' is not a boolean."),
+        ({"text_only": 1}, "Override for field 'text_only' is not a boolean."),
+        ({"conversation": {"text_only": "yes"}}, "Override for field 'text_only' is not a boolean."),
+        ({"conversation": {"client_events": ["noise"]}}, 'Override: the text "noise" is no event'),
+        ({"conversation": {"client_events": [["audio"]]}}, "Override: a list is no event"),
+    ],
+)
+def test_an_override_that_is_no_such_value_ends_the_conversation(override: Any, words: str) -> None:
+    failure = start(Agent(allowed_overrides=["conversation.text_only", "conversation.client_events"]), override)
+    assert isinstance(failure, Fail)
+    assert (failure.code, failure.error_type) == (1008, "value_error")
+    assert failure.message.startswith(words)
+
+
 @pytest.mark.parametrize("seconds", [-1, "30", True, 1.5])
 def test_an_override_of_a_wrong_type_or_size_ends_the_conversation(seconds: Any) -> None:
     agent = Agent(allowed_overrides=["conversation.max_duration_seconds"])

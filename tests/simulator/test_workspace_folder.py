@@ -78,6 +78,7 @@ async def test_a_folder_may_have_tools_alone(tmp_path: Path) -> None:
     [
         ({}, r"has no agents\.json; `elevenlabs agents pull --all` makes one"),
         ({"agents.json": "{"}, r"agents\.json: is not JSON"),
+        ({"agents.json/x": "{}"}, r"agents\.json: cannot be read: Is a directory"),
         ({"agents.json": {"agents": [{"config": "/etc/passwd"}]}}, r"agents\[0\]: does not name a file of this folder"),
         ({"agents.json": {"agents": [{"config": "a.json"}]}}, r"a\.json: cannot be read"),
         (

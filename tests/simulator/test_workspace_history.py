@@ -105,6 +105,21 @@ async def test_conversations_are_listed_by_agent_in_pages_the_newest_first() -> 
         assert list(find_faults(await http.get(CONVERSATIONS, params={"page_size": 101}))) == ["query.page_size"]
 
 
+async def test_conversations_are_listed_by_when_they_began() -> None:
+    async with open_provisioning(Scenario(agent=Agent(text_only=True), steps=[End()])) as (simulator, http):
+        async with open_peer(simulator) as peer:
+            await peer.receive_rest()
+        began = int((await simulator.wait_conversation()).started_at_unix)
+        counts = []
+        for after, before in [(began, began), (began + 1, began + 9), (began - 9, began - 1)]:
+            times = {"call_start_after_unix": after, "call_start_before_unix": before}
+            counts.append(len((await http.get(CONVERSATIONS, params=times)).json()["conversations"]))
+        assert counts == [1, 0, 0]
+        odd = {"call_start_after_unix": "abc", "call_start_before_unix": "1.5"}
+        faults = find_faults(await http.get(CONVERSATIONS, params=odd))
+        assert list(faults) == ["query.call_start_after_unix", "query.call_start_before_unix"]
+
+
 async def test_a_conversation_is_told_while_it_lasts() -> None:
     async with open_provisioning(Scenario(agent=Agent(text_only=True), steps=[Silence(30)])) as (simulator, http):
         async with open_peer(simulator) as peer:

@@ -277,3 +277,18 @@ async def test_a_tool_that_nobody_has_is_a_slip_unless_it_is_expected() -> None:
         call = {tool = "ad", expect_outcome = "unknown"}
     """)
     assert report.passed
+
+
+async def test_parameters_that_are_no_json_once_filled_in_are_a_failure() -> None:
+    report = await run("""
+        [[rules]]
+        when = "add (.+)"
+        example = "Please add {2}"
+        call = {tool = "add", parameters_json = "$1"}
+        say = "{result}"
+    """)
+    assert report.failure is not None
+    assert report.failure.place == "rules[0].call"
+    assert report.failure.message.startswith("add cannot be called with this: ")
+    assert (report.failure.expected, report.failure.got) == ("a JSON object", "{2}")
+    assert report.calls == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,10 @@ from convaid.simulator.starting import Terms
 
 __all__ = ["BrainActor"]
 
+log = logging.getLogger(__name__)
+
 NO_RESULT = "The tool has not answered in time."
+TOO_MANY_ROUNDS = "I have called tools again and again, and still have no answer."
 
 
 class BrainActor:
@@ -57,6 +61,7 @@ class BrainActor:
                 name = name or await self._model.find_name()
                 await self._answer(self._write_settings(name), history, mouth, terms)
             except ModelFailed as failure:
+                log.warning("%s: the brain has failed: %s", self._conversation.record.conversation_id, failure)
                 await self._conversation.fail(Fail(1002, failure.error_type, str(failure)))
 
     async def hear(self, audio: bytes) -> None:
@@ -84,10 +89,21 @@ class BrainActor:
             if not calls:
                 if answer is not None and stream.event_id:
                     await mouth.complete(stream.event_id)
+                if answer is not None and answer.calls:
+                    await self._refuse_calls(history, mouth, is_silent=not stream.text)
                 return
             await self._call_tools(calls, {function["function"]["name"] for function in functions}, history)
             if any(call.name == END_CALL["function"]["name"] for call in calls):
                 await self._conversation.hang_up()
+
+    async def _refuse_calls(self, history: History, mouth: Mouth, *, is_silent: bool) -> None:
+        """The model calls tools where it was to answer without; if that is all, the agent says that it is stuck."""
+        rounds, conversation_id = self._model.brain.tool_rounds, self._conversation.record.conversation_id
+        log.warning(
+            "%s: the brain goes on calling tools after brain.tool_rounds = %d for one turn", conversation_id, rounds
+        )
+        if is_silent:
+            self._said[await mouth.say(TOO_MANY_ROUNDS)] = history.add_agent(TOO_MANY_ROUNDS)
 
     def _write_settings(self, name: str) -> dict[str, Any]:
         """What every request has, in the platform's words where the user has something to say to the server."""

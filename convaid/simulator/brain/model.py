@@ -57,7 +57,7 @@ class Model:
         deadline = trio.current_time() + self.brain.time_limit
         async with self._open("POST", "/chat/completions", {**body, "stream": True}, deadline) as exchange:
             if exchange.status != 200:
-                raise self._describe_refusal(exchange.status, await self._read_body(exchange, deadline), body["model"])
+                raise self._describe_refusal(exchange, await self._read_body(exchange, deadline), body["model"])
             is_streamed = "json" not in exchange.headers.get("content-type", "")
             while not answer.is_complete and len(answer.text) < ANSWER_LENGTH:
                 with self._translate(deadline):
@@ -74,6 +74,8 @@ class Model:
                 await say(added)
         if not answer.is_complete and len(answer.text) < ANSWER_LENGTH:
             raise self._fail("broke off in the middle of an answer; its log may say why")
+        if not answer.text.strip() and not answer.calls:
+            raise self._fail("answers with nothing, neither words nor a tool call; its log may say why")
         return answer
 
     async def _list_models(self) -> list[str]:
@@ -81,7 +83,7 @@ class Model:
         async with self._open("GET", "/models", None, deadline) as exchange:
             body = await self._read_body(exchange, deadline)
         if exchange.status != 200:
-            raise self._describe_refusal(exchange.status, body, "")
+            raise self._describe_refusal(exchange, body, "")
         listed = read_json(body)
         models = listed.get("data") if isinstance(listed, dict) else None
         named = [model.get("id") for model in models if isinstance(model, dict)] if isinstance(models, list) else []
@@ -133,9 +135,12 @@ class Model:
         except ValueError as error:
             raise self._fail(f"does not answer as it should: {error}") from None
 
-    def _describe_refusal(self, status: int, body: bytes, name: str) -> ModelFailed:
+    def _describe_refusal(self, exchange: Exchange, body: bytes, name: str) -> ModelFailed:
         """Say why a request was refused, and what to do about it."""
-        content = read_json(body)
+        status, content = exchange.status, read_json(body)
+        if 300 <= status < 400:
+            place = exchange.headers.get("location", "nowhere")[:ERROR_LENGTH]
+            return self._fail(f"answers {status}, a redirect to {place}: let brain.base_url be where it really is")
         words = (body.decode(errors="replace") if content is None else read_error(content)).strip()
         if status in (401, 403):
             remedy = "brain.api_key_env names the environment variable that has its key"

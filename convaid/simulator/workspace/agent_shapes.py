@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from convaid.audio.formats import FORMATS
-from convaid.protocol.from_agent import FROM_AGENT
 from convaid.simulator.agent import Guesses, Limits, Silences
+from convaid.simulator.fields import EVENTS
 from convaid.simulator.starting import list_overrides
 from convaid.simulator.workspace.checks import (
     Faults,
@@ -29,7 +29,6 @@ from convaid.simulator.workspace.checks import (
 
 __all__ = ["FLAGS", "check_agent", "merge"]
 
-EVENTS = sorted({*FROM_AGENT, "dtmf_request"} - {"error"})  # errors cannot be left out
 FLAGS = {
     "custom_llm_extra_body": "custom_llm_extra_body",
     "enable_starting_workflow_node_id_from_client": "starting_workflow_node_id",

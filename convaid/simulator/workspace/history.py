@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,16 +14,18 @@ from convaid.simulator.answers import Answer, Request, Route, refuse
 from convaid.simulator.record import CallRecord, ConversationRecord, Line
 from convaid.simulator.workspace.checks import (
     DEEPEST,
+    Faults,
     choice,
     fields,
     nullable,
     optional,
     read_body,
+    refuse_faults,
     text,
     whole,
 )
 from convaid.simulator.workspace.files import FileRoutes
-from convaid.simulator.workspace.paging import answer_page
+from convaid.simulator.workspace.paging import answer_page, read_whole
 from convaid.simulator.workspace.workspace import Workspace
 
 __all__ = ["HistoryRoutes"]
@@ -58,12 +61,21 @@ class HistoryRoutes:
         ]
 
     def list_conversations(self, request: Request) -> Answer:
-        """A page of the conversations, the newest first; with ``agent_id`` of one agent."""
+        """A page of the conversations, the newest first; of one agent, or of a time, where the request says so."""
+        faults: Faults = []
+        after = read_whole(request, "call_start_after_unix", faults, -math.inf)
+        before = read_whole(request, "call_start_before_unix", faults, math.inf)
+        if faults:
+            return refuse_faults(faults)
         agent_id = request.query.get("agent_id")
         return answer_page(
             request,
             "conversations",
-            [record for record in self._list_records() if agent_id in (None, record.agent_id)],
+            [
+                record
+                for record in self._list_records()
+                if agent_id in (None, record.agent_id) and after <= int(record.started_at_unix) <= before
+            ],
             self._summarize,
             identify=lambda record: record.conversation_id,
             sort_keys={"started_at": lambda record: record.started_at_unix},

@@ -11,7 +11,7 @@ import orjson
 from convaid.simulator.answers import Answer, Request
 from convaid.simulator.workspace.checks import Fault, Faults, choice, refuse_faults, whole
 
-__all__ = ["answer_page", "read_choices", "read_flag"]
+__all__ = ["answer_page", "read_choices", "read_flag", "read_whole"]
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ def answer_page(
     tells the last item of a page, so that what is made or deleted in between moves nothing.
     """
     faults: Faults = []
-    size = read_size(request, faults)
+    size = read_whole(request, "page_size", faults, PAGE_SIZE, least=1, most=LARGEST_PAGE)
     sort_key = sort_keys.get(read_choice(request, "sort_by", list(sort_keys), faults))
     is_falling = read_choice(request, "sort_direction", ["desc", "asc"], faults) == "desc"
     after = read_cursor(request, faults)
@@ -55,16 +55,19 @@ def answer_page(
     return Answer(200, {name: [describe(item) for _, item in rows], "next_cursor": cursor, "has_more": has_more})
 
 
-def read_size(request: Request, faults: Faults) -> int:
-    given = request.query.get("page_size")
+def read_whole(
+    request: Request, name: str, faults: Faults, default: T, *, least: int | None = None, most: int | None = None
+) -> int | T:
+    """A query parameter that is a whole number; ``default`` where it is left out."""
+    given = request.query.get(name)
     if given is None:
-        return PAGE_SIZE
+        return default
     if not given.strip().removeprefix("-").isdecimal() or len(given) > 20:
         words = "Input should be a valid integer, unable to parse string as an integer"
-        faults.append(Fault(("query", "page_size"), words, "int_parsing"))
-        return PAGE_SIZE
-    size: int = whole(1, LARGEST_PAGE)(int(given), ("query", "page_size"), faults)
-    return size
+        faults.append(Fault(("query", name), words, "int_parsing"))
+        return default
+    number: int = whole(least, most)(int(given), ("query", name), faults)
+    return number
 
 
 def read_choice(request: Request, name: str, values: Sequence[str], faults: Faults) -> str:

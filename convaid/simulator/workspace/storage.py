@@ -14,6 +14,7 @@ import orjson
 from attrs import frozen
 
 from convaid.errors import ConfigurationError, Problem
+from convaid.files import check_regular
 from convaid.protocol.bodies import is_deeper
 from convaid.simulator.workspace.agent_shapes import check_agent
 from convaid.simulator.workspace.checks import DEEPEST, Faults, Place, fields, mapping, number, required
@@ -35,6 +36,7 @@ class WorkspaceFile:
     def read(self) -> Content:
         """Read the file. Raises `ConfigurationError` with the place of what is wrong in it, `OSError` likewise."""
         try:
+            check_regular(self.path)
             text = self.path.read_bytes()
         except FileNotFoundError:
             return Content()
