@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from convaid.config import ConversationConfig
 from convaid.errors import LinkError, LinkRefused
 from convaid.protocol.bodies import read_json
 from convaid.protocol.refusal import read_detail
 from convaid.rest.request import open_http, request
 from convaid.transport import split_url
 
-__all__ = ["fetch_signed_url", "mint_signed_url"]
+__all__ = ["fetch_signed_url", "make_agent_query", "make_authorization", "mint_signed_url"]
 
 BODY_LIMIT = 65536  # bytes of an answer: a signed URL and its wrapping are below 2 KiB
 
@@ -50,13 +52,25 @@ async def fetch_signed_url(
             time_limit=time_limit,
         )
     if reply.status != 200:
-        raise LinkRefused(reply.status, read_detail(reply.body))
+        raise LinkRefused(reply.status, read_detail(reply.body), reply.retry_after)
     signed_url = read_signed_url(reply.body)
     try:
         split_url(signed_url)
     except LinkError as error:
         raise LinkError(f"{urlsplit(url).hostname} handed out something that is not a signed URL: {error}") from None
     return signed_url
+
+
+def make_agent_query(settings: ConversationConfig) -> dict[str, str]:
+    """The query that names a conversation's agent, where a signed URL for it is asked for."""
+    named = {"agent_id": settings.agent_id, "environment": settings.environment, "branch_id": settings.branch_id}
+    return {name: value for name, value in named.items() if value}
+
+
+def make_authorization(variable: str) -> dict[str, str]:
+    """The headers that show a server of the user's the secret in an environment variable; none where "" is named."""
+    secret = os.environ.get(variable, "").strip() if variable else ""
+    return {"Authorization": f"Bearer {secret}"} if secret else {}
 
 
 def read_signed_url(body: bytes) -> str:

@@ -111,6 +111,10 @@ class Workspace:
         """Change an agent and return it. ``changes`` are merged into it table by table; a list is replaced whole."""
         return await self._call("PATCH", _agent_path(agent_id), "change the agent on", changes, _branch(branch_id))
 
+    async def get_conversation(self, conversation_id: str) -> dict[str, Any]:
+        """Return a conversation that was held, with its transcript and, once that is reckoned, its cost."""
+        return await self._call("GET", f"/conversations/{quote(conversation_id, '')}", "read a conversation of")
+
     async def _list(self, path: str, name: str, deed: str) -> list[dict[str, Any]]:
         """Return the entries of every page of a list."""
         listed: list[dict[str, Any]] = []
