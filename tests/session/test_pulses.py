@@ -1,0 +1,92 @@
+"""The pulses of a session's tasks: on time as long as they move, overdue when one hangs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from convaid.audio import AudioFormat
+from convaid.devices import Sound
+from convaid.protocol.from_agent import Audio, ConversationInitiationMetadata, Ping
+from convaid.session.speech import Speech
+
+from .test_session import Talk, talk
+
+PATIENCE = 1.0  # seconds that a task may be late here
+
+
+def find_late(held: Talk) -> list[str]:
+    """Which tasks hang."""
+    now = trio.current_time()
+    return [pulse.name for pulse in held.session.pulses if now > pulse.due + PATIENCE]
+
+
+async def test_a_session_that_is_idle_for_an_hour_does_not_hang(autojump_clock: trio.testing.MockClock) -> None:
+    async with talk() as held:
+        await held.platform.begin()
+        for _ in range(60):
+            await trio.sleep(60)
+            assert find_late(held) == []
+        held.stop.set()
+        await held.over.wait()
+        assert find_late(held) == []
+
+
+async def test_a_reader_that_hangs_is_late(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with talk() as held:
+        await held.platform.begin()
+        await trio.testing.wait_all_tasks_blocked()
+        # A reader may wait at the wire alone; this is one that waits elsewhere after its next message.
+        receive = held.session.link.receive
+
+        async def hang() -> object:
+            frame = await receive()
+            held.session._reading.beat()
+            await trio.sleep_forever()
+            return frame
+
+        monkeypatch.setattr(held.session.link, "receive", hang)
+        held.platform.say(Ping(1))
+        held.platform.say(Ping(2))
+        await trio.sleep(3)
+        assert find_late(held) == ["the reader"]
+
+
+class StuckSpeaker:
+    """Takes one step of speech, and then nothing."""
+
+    held = 0.0
+
+    async def write(self, pcm: bytes) -> None:
+        await trio.sleep_forever()
+
+
+class SilentMicrophone:
+    async def read(self) -> bytes:
+        await trio.sleep_forever()
+        raise AssertionError
+
+
+async def test_a_stuck_speaker_is_late_and_a_silent_microphone_is_not(autojump_clock: trio.testing.MockClock) -> None:
+    @asynccontextmanager
+    async def open_sound(user_input: AudioFormat, agent_output: AudioFormat) -> AsyncIterator[Sound]:
+        yield Sound(SilentMicrophone(), StuckSpeaker())  # type: ignore[arg-type]
+
+    metadata = ConversationInitiationMetadata("conv_1", "pcm_16000", "pcm_16000")
+    speech = Speech(metadata, 0.04, lambda chunk: None, open_sound, lambda is_speaking: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(speech.run)
+        await trio.sleep(100)
+        now = trio.current_time()
+        assert not [pulse.name for pulse in speech.pulses if now > pulse.due + PATIENCE]
+        speech.play(Audio("AAAA" * 1000, 1))
+        await trio.sleep(2)
+        now = trio.current_time()
+        assert [pulse.name for pulse in speech.pulses if now > pulse.due + PATIENCE] == ["the speaker"]
+        nursery.cancel_scope.cancel()
