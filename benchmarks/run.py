@@ -15,7 +15,9 @@ from pathlib import Path
 from time import perf_counter
 
 from neutral_platform import Platform, open_platform
+from rows.commands import measure_commands
 from rows.crowd import measure_crowd
+from rows.load import measure_load
 from rows.places import measure_places
 from rows.speech import measure_interruptions, measure_speech
 from rows.start_up import measure_start_up
@@ -29,11 +31,13 @@ BEGIN, END = "<!-- figures: written by run.py -->", "<!-- end of figures -->"
 
 STAGES: dict[str, Callable[[Platform, Scale], Awaitable[list[Row]]]] = {
     "start-up": measure_start_up,
+    "commands": measure_commands,
     "tool-calls": measure_tool_calls,
     "places": measure_places,
     "speech": measure_speech,
     "interruptions": measure_interruptions,
     "crowd": measure_crowd,
+    "load": measure_load,
     "trouble": measure_trouble,
 }
 

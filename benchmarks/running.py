@@ -9,17 +9,17 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import Enum
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from attrs import define, field
 from neutral_platform import Conversation, Platform
 
-__all__ = ["SDKS", "STACKS", "Contestant", "Run", "Sound", "run_contestant", "run_contestants"]
+__all__ = ["SDKS", "STACKS", "Contestant", "Run", "Sound", "make_environment", "run_contestant", "run_contestants"]
 
 HERE = Path(__file__).parent
 START_LIMIT = 60.0  # seconds for all conversations of a contestant to begin
@@ -45,6 +45,16 @@ STACKS = (Contestant.CONVAID, Contestant.SYNC, Contestant.ASYNC)
 """Convaid and the two kinds of conversation that the SDK has."""
 
 
+class Accepting(Protocol):
+    """A platform, as far as it is seen from here."""
+
+    @property
+    def base_url(self) -> str: ...
+
+    async def accept(self, agent_id: str) -> Any:
+        """Wait for the next conversation with this agent."""
+
+
 @define(eq=False)
 class Run:
     """A contestant's process and its conversations, all of which have begun."""
@@ -56,6 +66,7 @@ class Run:
     """The perf_counter just before the process was made."""
     record: Path
     """Where the sound card notes when speech was last to be heard."""
+    environment: Mapping[str, str]
     conversations: list[Conversation] = field(factory=list)
 
     @property
@@ -79,15 +90,16 @@ _numbers = itertools.count(1)
 @asynccontextmanager
 async def run_contestant(
     contestant: Contestant,
-    platform: Platform,
+    platform: Accepting,
     *,
     count: int = 1,
     sound: Sound = "none",
     plugins: tuple[str, ...] = PLUGINS,
+    variables: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Run]:
     """Start a contestant that holds ``count`` conversations; at the end its process is killed.
 
-    ``plugins`` are convaid's, modules of the folder `plugin`.
+    ``plugins`` are convaid's, modules of the folder `plugin`; ``variables`` are added to its environment.
     """
     with tempfile.TemporaryDirectory(prefix="convaid-bench-") as name:
         folder = Path(name)
@@ -98,18 +110,13 @@ async def run_contestant(
             command = prepare_convaid(folder, platform.base_url, agent_id, count, sound, plugins=plugins)
         else:
             command = find_command(contestant, platform.base_url, agent_id, count, sound)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")} | {
-            "PYTHONPATH": f"{folder}{os.pathsep}{HERE / 'plugin'}",
-            "STATE_DIRECTORY": name,
-            "SOUND_CARD_RECORD": str(record),
-            "NO_PROXY": "127.0.0.1",
-        }
+        environment = make_environment(folder) | {"SOUND_CARD_RECORD": str(record)} | dict(variables or {})
         with (folder / "stderr").open("wb") as stderr:
             started = time.perf_counter()
             process = await asyncio.create_subprocess_exec(
                 sys.executable, *command, stdout=stderr, stderr=stderr, env=environment, cwd=folder
             )
-        run = Run(contestant, process, agent_id, started, record)
+        run = Run(contestant, process, agent_id, started, record, environment)
         try:
             async with asyncio.timeout(START_LIMIT):
                 for _ in range(count):
@@ -135,6 +142,17 @@ async def run_contestants(
         )
 
 
+def make_environment(folder: Path) -> dict[str, str]:
+    """The environment of convaid's programs: this source, the plugins, and no files but in ``folder``."""
+    paths = (folder, HERE / "plugin", HERE.parent)
+    return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")} | {
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "STATE_DIRECTORY": str(folder),
+        "CONVAID_SOCKET": str(folder / "control.sock"),
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
 def find_command(contestant: Contestant, base_url: str, agent_id: str, count: int, sound: Sound) -> list[str]:
     """What Python has to run."""
     folder = HERE / "contestants"
@@ -157,7 +175,7 @@ def prepare_convaid(
     (distribution / "entry_points.txt").write_text(
         "[convaid]\n" + "".join(f"{module.removeprefix('convaid_')} = {module}\n" for module in plugins)
     )
-    configuration = [f'[platform]\nbase_url = "{base_url}"']
+    configuration = [f'[platform]\nbase_url = "{base_url}"', '[control]\npath = "control.sock"']
     configuration += [f"[plugins.{point.name}]\nenabled = false" for point in entry_points(group="convaid")]
     for number in range(count):
         table = f"conversations.c{number}"

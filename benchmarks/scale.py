@@ -9,7 +9,7 @@ __all__ = ["FULL", "QUICK", "Scale"]
 
 @frozen
 class Scale:
-    """The defaults take about five minutes on two cores."""
+    """The defaults take about ten minutes on two cores."""
 
     rounds: int = 5
     slow_rounds: int = 3
@@ -28,6 +28,12 @@ class Scale:
     listening: float = 4.0
     """Seconds for which idle and speaking processes are watched."""
     crowd: int = 100
+    load: int = 500
+    """Conversations with the simulator."""
+    call_interval: float = 5.0
+    """Seconds between two calls on each of them."""
+    watching: float = 5.0
+    """Seconds for which they are watched in a round."""
     work: float = 5.0
     """Seconds that a tool works while its daemon is stopped, and that a rude plugin blocks."""
     patience: float = 12.0
@@ -47,6 +53,9 @@ QUICK = Scale(
     settling=0.2,
     listening=0.5,
     crowd=3,
+    load=5,
+    call_interval=0.1,
+    watching=1.0,
     work=0.4,
     patience=0.5,
 )

@@ -13,20 +13,25 @@ import pytest
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
-@pytest.mark.timeout(180)  # it starts seven programs that import a lot
-def test_smoke_run() -> None:
+@pytest.mark.parametrize(
+    ("stages", "count"),
+    [(["tool-calls", "places", "speech"], 23), (["commands", "load"], 8)],
+    ids=["calls and speech", "commands and load"],
+)
+@pytest.mark.timeout(180)  # it starts programs that import a lot
+def test_smoke_run(stages: list[str], count: int) -> None:
     if importlib.util.find_spec("elevenlabs") is None:
         reason = "the official Python SDK is not installed; this brings it: pip install 'convaid[strangers]'"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
     readme = (BENCHMARKS / "README.md").read_text()
-    run = [sys.executable, str(BENCHMARKS / "run.py"), "--quick", "tool-calls", "places", "speech"]
+    run = [sys.executable, str(BENCHMARKS / "run.py"), "--quick", *stages]
     # By SIGTERM, on which it ends its contestants: subprocess's own time limit would leave them behind.
     done = subprocess.run(["timeout", "150", *run], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
-    assert len(rows) == 2 + 23  # the heading is two lines
+    assert len(rows) == 2 + count  # the heading is two lines
     for row in rows[2:]:
         float(row.split("|")[2].split()[0])  # a figure; differences of two may be below 0 in so short a run
     assert (BENCHMARKS / "README.md").read_text() == readme
