@@ -6,13 +6,13 @@ BIN := $(VENV)/bin
 PLUGINS := $(wildcard plugins/*)
 PACKAGES := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: demo test check strangers strangers-table faults chaos bench clean
+.PHONY: demo test check strangers strangers-table faults chaos soak bench clean
 
 demo: $(VENV)/.run ## a conversation with tools, on the bundled simulator
 	$(BIN)/convaid demo
 
 test: $(VENV)/.test ## the tests
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadgroup
 
 check: $(VENV)/.check strangers test ## the tests with the official SDKs, lint, types
 	$(BIN)/ruff check .
@@ -35,6 +35,9 @@ faults: $(VENV)/.test strangers ## play every fault against convaid and the offi
 
 chaos: $(VENV)/.test ## 10,000 conversations at random, with faults; SEED=17 for others, a few minutes on two cores
 	$(BIN)/python -m tests.chaos.storm $(if $(SEED),--seed $(SEED))
+
+soak: $(VENV)/.test ## a daemon and chaos for ten minutes: what it uses stays flat; SECONDS=3600 for longer
+	$(BIN)/python -m tests.unattended.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.test strangers ## measure convaid and the official SDK side by side
 	$(BIN)/python benchmarks/run.py

@@ -7,56 +7,132 @@ import logging
 import os
 import signal
 import sys
-from collections import deque
-from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 from attrs import define, field
 
 from convaid import events
-from convaid.calls import ToolCalls, list_offered, note_told, open_tool_calls
-from convaid.config import Configuration, ConversationConfig, Secret, ToolsConfig, require_api_key
-from convaid.errors import ConfigurationError, JournalError, Problem
+from convaid.announcer import Announcer
+from convaid.budget import Budget
+from convaid.calls import ToolCalls, open_tool_calls
+from convaid.config import Configuration, Secret, require_api_key
+from convaid.errors import ConfigurationError, Problem
+from convaid.furnishing import make_conversation, open_budget_of, open_journal_of
+from convaid.keeper import Keeper, Pool, Refused, UnknownConversation
 from convaid.plugins import Plugins
+from convaid.plugins.activation import Activation, Wish
 from convaid.protocol.endings import SessionEnd
-from convaid.recording import Recorder, Redactor, find_recordings_folder
-from convaid.session import Tools
+from convaid.reloading import reload
 from convaid.session.late import LateResult
-from convaid.session.speech import OpenSound
-from convaid.supervisor import Conversation, keep_conversing
+from convaid.supervisor import Conversation
 
 if TYPE_CHECKING:
-    from convaid.journal import Journal
+    from convaid.calls.desk import Desk
+    from convaid.control.feed import Feed
 
-__all__ = ["Daemon", "run_daemon"]
+__all__ = ["Daemon", "Service", "run_daemon"]
 
 log = logging.getLogger(__name__)
 
-TOOLS_SHARE = 0.6  # of stop_grace: for running tools to finish
+UNLIMITED = 'set start = "on_demand", idle in its limits, or minutes_per_day in [budget]'
 SWITCH_INTERVAL = 0.0005  # seconds that a thread may keep the interpreter from the others
 TALK_SHARE = 0.8  # of stop_grace: until then every conversation has said goodbye; the rest is for the plugins
+
+
+def no_configuration() -> Configuration:
+    """There is no file to read again."""
+    raise ConfigurationError("the configuration", [Problem("", "comes from no file, so it cannot be read again")])
 
 
 @define(eq=False)
 class Daemon:
     """A running daemon, as `run_daemon` hands it to whoever started it."""
 
-    conversations: dict[str, Conversation] = field(factory=dict)
+    read_configuration: Callable[[], Configuration] = no_configuration
+    """Reads the configuration again, in a thread, to be taken on by `convaid.reloading`."""
     stop: trio.Event = field(factory=trio.Event)
     """Set it to ask for a clean end."""
-    endings: dict[str, SessionEnd] = field(factory=dict)
-    """How each conversation that is over ended."""
     was_hurried: bool = False
     """A second signal came: the end was at once, not clean."""
+    began_at: float = field(init=False, factory=time.monotonic)
+    troubles: dict[str, str] = field(init=False, factory=dict)
+    """What does not work just now, a sentence each, by who says so: services set it, and take it back."""
+    desk: Desk | None = field(init=False, default=None)
+    """Where people are asked to allow tool calls; None where they cannot be."""
+    feed: Feed | None = field(init=False, default=None)
+    """Where events are read; None where they cannot be."""
+    configuration: Configuration = field(init=False)
+    """What holds now."""
+    keeper: Keeper | None = field(init=False, default=None)
+    """None until the daemon is ready."""
+    tool_calls: ToolCalls = field(init=False)
+    budget: Budget = field(init=False)
+    announcer: Announcer = field(init=False)
+    make_conversation: Callable[[str, Configuration, Secret | None], Conversation] = field(init=False)
+    """Makes a conversation of a configuration ready to be kept."""
+    wishes: list[tuple[str, Wish]] = field(init=False, factory=list)
+    """What plugins have asked for before the daemon was ready."""
+    reloading: trio.Lock = field(init=False, factory=trio.Lock)
+    """Held while another configuration is taken on."""
+    reload_observers: list[Callable[[bool], None]] = field(init=False, factory=list)
+    """Told True when another configuration is about to be taken on, False when that is over, well or not."""
+
+    def make_activation(self) -> Activation:
+        """What plugins open and close conversations with, from their own threads."""
+        token = trio.lowlevel.current_trio_token()
+
+        def ask(name: str, wish: Wish) -> None:
+            with suppress(trio.RunFinishedError):  # the daemon has ended: nobody is there to be asked
+                token.run_sync_soon(self.grant, name, wish)
+
+        def find_state(name: str) -> str:
+            return next((keeping.state for keeping in self.keeper or () if keeping.name == name), "")
+
+        return Activation(tuple(self.configuration.conversations), ask, find_state)
+
+    def grant(self, name: str, wish: Wish) -> None:
+        """Start or stop a conversation for a plugin, once the daemon is ready; what cannot be is logged."""
+        if self.keeper is None:
+            self.wishes.append((name, wish))
+            return
+        try:
+            keeping = self.keeper.find(name)
+            keeping.start() if wish == "start" else keeping.stop()
+        except (Refused, UnknownConversation) as error:
+            log.warning("a plugin's wish to %s a conversation: %s", wish, error)
+
+    @property
+    def conversations(self) -> dict[str, Conversation]:
+        """All conversations, as they are now."""
+        return {keeping.name: keeping.conversation for keeping in self.keeper or ()}
+
+    @property
+    def endings(self) -> dict[str, SessionEnd]:
+        """How each conversation that is over for good ended, if it ever began."""
+        over = [keeping.conversation for keeping in self.keeper or () if keeping.closed.is_set()]
+        return {conversation.name: conversation.last_end for conversation in over if conversation.last_end}
+
+    def tell_reload(self, is_reloading: bool) -> None:
+        """Tell the observers of reloads."""
+        for observe in self.reload_observers:
+            observe(is_reloading)
 
     def deliver_late_result(self, name: str, result: LateResult) -> None:
         """Have the agent of a conversation told, now or when there is one again."""
         if name in self.conversations:
             self.conversations[name].late_results.put(result)
+
+
+class Service(Protocol):
+    """Something that runs as long as the daemon, and tells when it is ready; cancelled after the last goodbye."""
+
+    def __call__(self, daemon: Daemon, *, task_status: trio.TaskStatus[None]) -> Awaitable[None]: ...
 
 
 async def run_daemon(
@@ -65,6 +141,7 @@ async def run_daemon(
     *,
     observe: Callable[[events.Event], None],
     daemon: Daemon | None = None,
+    services: Sequence[Service] = (),
     is_dry: bool = False,
     is_matched: bool = True,
     record_to: Path | None = None,
@@ -72,22 +149,28 @@ async def run_daemon(
 ) -> Daemon:
     """Keep all conversations going until every one is over or ``stop`` is set, or SIGINT or SIGTERM arrives.
 
-    Ready (``task_status``) when plugins are up and conversations begin; the network need not be there. ``observe`` is
-    told every event, at once and on this loop. ``is_dry``: tools are not run, but answered with their ``mock``.
-    ``is_matched``: they are held against the platform, if there is a way. ``record_to`` is a file for the recording of
-    sessions, whatever the configuration says of them. From the request to stop, everything ends within ``stop_grace``
-    seconds; a second signal ends it at once. Raises `ConfigurationError` before anything starts.
+    Ready (``task_status``) when plugins are up, conversations begin and ``services`` are ready; the network need not be
+    there. Services run beside the conversations, and outlive them. ``observe`` is told every event, at once and on this
+    loop. ``is_dry``: tools are not run, but answered with their ``mock``. ``is_matched``: they are held against the
+    platform, if there is a way. ``record_to`` is a file for the recording of sessions, whatever the configuration says
+    of them. From the request to stop, everything ends within ``stop_grace`` seconds; a second signal ends it at once.
+    Raises `ConfigurationError` before anything starts.
     """
     # With the usual 5 ms, four tools that compute in threads make a pong wait for a second.
     sys.setswitchinterval(SWITCH_INTERVAL)
     daemon = daemon or Daemon()
+    daemon.configuration = configuration
     api_key = require_api_key(configuration, os.environ)
-    grace = configuration.daemon.stop_grace
-    with nullcontext() if is_dry else open_journal_of(configuration.tools) as journal:
-        async with trio.open_nursery() as services:
+    for name in configuration.find_unlimited():
+        log.warning("%s is open day and night, and costs as much while nobody talks: %s", name, UNLIMITED)
+    with (
+        nullcontext() if is_dry else open_journal_of(configuration.tools) as journal,
+        open_budget_of(configuration) as daemon.budget,
+    ):
+        async with trio.open_nursery() as background:
             conversations_scope = trio.CancelScope()
-            await services.start(watch_signals, daemon, services.cancel_scope)
-            services.start_soon(bound_stop, daemon, conversations_scope, services.cancel_scope, grace)
+            await background.start(watch_signals, daemon, background)
+            background.start_soon(bound_stop, daemon, conversations_scope, background.cancel_scope)
             async with open_tool_calls(
                 plugins,
                 configuration.tools,
@@ -95,32 +178,38 @@ async def run_daemon(
                 deliver=daemon.deliver_late_result,
                 is_dry=is_dry,
                 hidden=[configuration.platform.api_key_env],
+                activation=daemon.make_activation(),
             ) as tool_calls:
-                announcer = Announcer((observe, tool_calls.observe))
-                services.start_soon(announcer.run)
+                daemon.tool_calls = tool_calls
+                daemon.announcer = announcer = Announcer([observe, tool_calls.observe])
+                background.start_soon(announcer.run)
+                daemon.make_conversation = functools.partial(
+                    make_conversation,
+                    tools=tool_calls,
+                    publish=announcer.publish,
+                    journal=journal,
+                    budget=daemon.budget,
+                    plugins=plugins,
+                    record_to=record_to,
+                )
                 try:
                     with conversations_scope:
                         if is_matched:
-                            await services.start(match_tools, configuration, plugins, api_key, tool_calls)
+                            await background.start(match_tools, configuration, plugins, api_key, tool_calls)
                         async with trio.open_nursery() as conversations:
+                            pool = Pool(configuration.daemon.pool_size, configuration.daemon.queue_size)
+                            daemon.keeper = keeper = Keeper(conversations, pool)
                             for name in configuration.conversations:
-                                conversation = make_conversation(
-                                    name,
-                                    configuration,
-                                    api_key,
-                                    tools=tool_calls,
-                                    publish=announcer.publish,
-                                    stop=daemon.stop,
-                                    recorder=make_recorder(name, configuration, api_key, plugins, record_to),
-                                )
-                                daemon.conversations[name] = conversation
-                                if journal is not None:
-                                    deliver_earlier_results(conversation, journal)
-                                conversations.start_soon(keep, daemon, conversation, name=f"conversation {name}")
+                                keeper.add(daemon.make_conversation(name, configuration, api_key))
+                            for name, wish in daemon.wishes:
+                                daemon.grant(name, wish)
+                            background.start_soon(end_on_request, daemon.stop, keeper)
+                            for service in services:
+                                await background.start(service, daemon)
                             task_status.started(daemon)
                 finally:
                     announcer.tell()
-            services.cancel_scope.cancel()
+            background.cancel_scope.cancel()
     return daemon
 
 
@@ -150,149 +239,48 @@ async def match_tools(
         task_status.started()
 
 
-def make_conversation(
-    name: str,
-    configuration: Configuration,
-    api_key: Secret | None,
-    *,
-    tools: Tools,
-    publish: Callable[[events.Event], None],
-    stop: trio.Event,
-    recorder: Recorder | None = None,
-) -> Conversation:
-    """Return a conversation of the configuration with all that it needs, ready to be kept going."""
-    settings = configuration.conversations[name]
-    return Conversation(
-        name,
-        settings,
-        configuration.platform.rest_url,
-        api_key,
-        tools,
-        publish,
-        find_sound(settings),
-        stop,
-        configuration.daemon.stop_grace * TOOLS_SHARE,
-        recorder,
-    )
+async def end_on_request(stop: trio.Event, keeper: Keeper) -> None:
+    """When asked to stop, have every conversation say goodbye."""
+    await stop.wait()
+    keeper.end()
 
 
-def make_recorder(
-    name: str, configuration: Configuration, api_key: Secret | None, plugins: Plugins, file: Path | None = None
-) -> Recorder | None:
-    """Return what records a conversation's sessions, be it to one file; None where the configuration wants none."""
-    settings = configuration.conversations[name]
-    if file is None and not settings.record:
-        return None
-    owners = {tool.name: plugin.name for tool, plugin in list_offered(plugins, configuration.tools)}
-
-    def find_hidden(tool: str) -> Collection[str]:
-        return configuration.tools.find_policy(tool, owners.get(tool, "")).redact or ()
-
-    secrets = [*configuration.secrets(), *([api_key] if api_key else [])]
-    in_initiation = settings.initiation.get("dynamic_variables")
-    variables = settings.dynamic_variables | (in_initiation if isinstance(in_initiation, dict) else {})
-    redactor = Redactor(secrets, variables, find_hidden)
-    place = file or find_recordings_folder().expanduser()
-    return Recorder(name, settings.agent_id, redactor, place, is_folder=file is None)
-
-
-@contextmanager
-def open_journal_of(config: ToolsConfig) -> Iterator[Journal]:
-    """Open the journal of tool calls, and log which calls an earlier daemon did not see to their end."""
-    from convaid.journal import find_journal_path, open_journal
-
-    with ExitStack() as stack:
-        try:
-            journal = stack.enter_context(open_journal(config.journal or find_journal_path()))
-        except JournalError as error:
-            raise ConfigurationError("the configuration", [Problem("tools.journal", str(error))]) from None
-        for entry in journal.lost:
-            log.warning(
-                'the tool "%s" was running when the daemon ended, and may have done part of its work (%s, %s)',
-                entry.tool,
-                entry.conversation_id,
-                entry.tool_call_id,
-            )
-        yield journal
-
-
-def deliver_earlier_results(conversation: Conversation, journal: Journal) -> None:
-    """Have the agent told of what an earlier daemon's tools came to, and that nobody was told of."""
-    try:
-        earlier = journal.list_late(conversation.name)
-    except JournalError as error:
-        log.error("%s: what earlier tools came to is not told: %s", conversation.name, error)
+async def reload_by_signal(daemon: Daemon) -> None:
+    """Reload; what is wrong is in the log, and nothing has changed then."""
+    if daemon.keeper is None:
+        log.warning("SIGHUP came before the daemon was ready; nothing is reloaded")
         return
-    for late in earlier:
-        told = functools.partial(note_told, journal, late.conversation_id, late.tool_call_id)
-        conversation.late_results.put(LateResult(late.text, told))
-
-
-def find_sound(settings: ConversationConfig) -> OpenSound | None:
-    """How a conversation opens its microphone and speaker; text conversations import no audio."""
-    if settings.sound is None:
-        return None
-    from convaid.devices import open_sound
-
-    return functools.partial(open_sound, settings.sound)
-
-
-class Announcer:
-    """Tells observers what happens, in order and in a task of its own: no answer waits for its log line."""
-
-    def __init__(self, observers: tuple[Callable[[events.Event], None], ...]) -> None:
-        """``observers`` return soon and raise nothing."""
-        self._observers = observers
-        self._untold: deque[events.Event] = deque()
-        self._told = trio.Event()
-
-    def publish(self, event: events.Event) -> None:
-        """Have the observers told, soon."""
-        self._untold.append(event)
-        self._told.set()
-
-    async def run(self) -> None:
-        """Tell the observers, until cancelled."""
-        while True:
-            await self._told.wait()
-            self._told = trio.Event()
-            await trio.lowlevel.checkpoint()  # whoever has something to send goes first
-            self.tell()
-
-    def tell(self) -> None:
-        """Tell the observers what they have not been told."""
-        while self._untold:
-            event = self._untold.popleft()
-            for observe in self._observers:
-                observe(event)
-
-
-async def keep(daemon: Daemon, conversation: Conversation) -> None:
-    """Keep one conversation going and note how it ended."""
-    daemon.endings[conversation.name] = await keep_conversing(conversation)
+    if daemon.reloading.statistics().tasks_waiting:
+        return  # somebody is about to read the file as it is by then
+    try:
+        await reload(daemon)
+    except ConfigurationError as error:
+        log.error("not reloaded, everything stays as it is: %s", error)
 
 
 async def watch_signals(
-    daemon: Daemon, everything: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    daemon: Daemon, background: trio.Nursery, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """The first SIGINT or SIGTERM asks for a clean end, the second ends everything at once."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    """The first SIGINT or SIGTERM asks for a clean end, the second ends everything at once; SIGHUP reloads."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
             name = signal.Signals(number).name
+            if number == signal.SIGHUP:
+                background.start_soon(reload_by_signal, daemon)
+                continue
             if daemon.stop.is_set():
                 log.warning("a second signal (%s): stopping at once", name)
                 daemon.was_hurried = True
-                everything.cancel()
+                background.cancel_scope.cancel()
                 return
             log.info("%s: stopping; a second signal ends at once", name)
             daemon.stop.set()
 
 
-async def bound_stop(
-    daemon: Daemon, conversations: trio.CancelScope, everything: trio.CancelScope, grace: float
-) -> None:
-    """See to it that a request to stop is over in ``grace`` seconds, whatever hangs."""
+async def bound_stop(daemon: Daemon, conversations: trio.CancelScope, everything: trio.CancelScope) -> None:
+    """See to it that a request to stop is over in ``stop_grace`` seconds, whatever hangs."""
     await daemon.stop.wait()
+    grace = daemon.configuration.daemon.stop_grace
     conversations.deadline = trio.current_time() + grace * TALK_SHARE
     everything.deadline = trio.current_time() + grace

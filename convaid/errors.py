@@ -71,10 +71,12 @@ class LinkError(ConvaidError):
 class LinkRefused(LinkError):
     """The platform answered with an HTTP status instead of what was asked for (a WebSocket, a signed URL)."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, retry_after: float | None = None) -> None:
+        """``retry_after``: the seconds after which the platform wants to be asked again, where it says so."""
         super().__init__(f"HTTP {status}: {detail}" if detail else f"HTTP {status}")
         self.status = status
         self.detail = detail
+        self.retry_after = retry_after
 
 
 class JournalError(ConvaidError):

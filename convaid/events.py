@@ -11,11 +11,14 @@ from typing import Literal
 from attrs import field, frozen
 
 from convaid.protocol.endings import SessionEnd
-from convaid.protocol.from_agent import ClientToolCall, FromAgent
+from convaid.protocol.from_agent import ClientToolCall, FromAgent, McpToolCall
 from convaid.protocol.to_agent import ToAgent
 
 __all__ = [
     "NOT_ERRORS",
+    "AgentSpeaking",
+    "ApprovalAnswered",
+    "ApprovalAsked",
     "ApprovalRequest",
     "Connected",
     "Connecting",
@@ -23,6 +26,7 @@ __all__ = [
     "Event",
     "MessageReceived",
     "MessageSent",
+    "Muted",
     "Outcome",
     "RetryPlanned",
     "SpeechInterrupted",
@@ -54,12 +58,38 @@ NOT_ERRORS: tuple[Outcome, ...] = ("ok", "deferred", "dry run")
 
 @frozen
 class ApprovalRequest:
-    """A tool call that waits for somebody to allow or deny it. ``deadline`` is on the clock of ``time.monotonic()``."""
+    """A tool call that waits for somebody to allow or deny it. ``deadline`` is on the clock of ``time.monotonic()``.
+
+    An `McpToolCall` is one that the platform would have a server of the agent's run, and not we.
+    """
 
     conversation: str
     conversation_id: str
-    call: ClientToolCall
+    call: ClientToolCall | McpToolCall
     deadline: float
+
+
+@frozen
+class ApprovalAsked:
+    """People are asked to allow or deny a tool call, until ``deadline`` (``time.monotonic()``)."""
+
+    conversation: str
+    conversation_id: str | None
+    id: str
+    call: ClientToolCall | McpToolCall
+    deadline: float
+
+
+@frozen
+class ApprovalAnswered:
+    """The question is settled: allowed or denied ``by`` somebody, or no longer of interest (None)."""
+
+    conversation: str
+    conversation_id: str | None
+    id: str
+    call: ClientToolCall | McpToolCall
+    is_allowed: bool | None
+    by: str
 
 
 @frozen
@@ -132,6 +162,24 @@ class ToolCallEnded:
 
 
 @frozen
+class AgentSpeaking:
+    """The agent begins to be heard, or has fallen silent; in conversations by voice."""
+
+    conversation: str
+    conversation_id: str | None
+    is_speaking: bool
+
+
+@frozen
+class Muted:
+    """The agent hears silence instead of the microphone from now on, or the microphone again."""
+
+    conversation: str
+    conversation_id: str | None
+    is_muted: bool
+
+
+@frozen
 class SpeechInterrupted:
     """The user cut in; ``seconds`` of agent speech that had arrived will not be heard."""
 
@@ -172,6 +220,10 @@ Event = (
     | MessageSent
     | ToolCallStarted
     | ToolCallEnded
+    | AgentSpeaking
+    | Muted
+    | ApprovalAsked
+    | ApprovalAnswered
     | SpeechInterrupted
     | Ended
     | RetryPlanned

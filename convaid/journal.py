@@ -133,6 +133,8 @@ class Journal:
     _file: _File
     lost: tuple[Entry, ...] = ()
     """The calls that an earlier process had begun and not ended; they may have done their work, or part of it."""
+    trouble: str = field(default="", init=False)
+    """Why it could not be written or read the last time; "" while it can."""
     _look_at: float = field(default=0.0, init=False)
     _homeless: list[tuple[Any, ...]] | None = field(default=None, init=False)
     """The rows of a file that is gone, until there is another; None while there is one."""
@@ -193,11 +195,13 @@ class Journal:
                     raise sqlite3.ProgrammingError("it is closed")
                 self._see_to_file()
                 cursor = self._file.connection.execute(statement, values)
-                return _Outcome(cursor.fetchall(), cursor.rowcount)
+                outcome = _Outcome(cursor.fetchall(), cursor.rowcount)
+                self.trouble = ""
+                return outcome
         except sqlite3.Error as error:
-            raise JournalError(
-                f"the journal {self.path} cannot be used ({error}); see that its disk has room and may be written to"
-            ) from error
+            remedy = "see that its disk has room and may be written to"
+            self.trouble = f"the journal {self.path} cannot be used ({error}); {remedy}"
+            raise JournalError(self.trouble) from error
 
     def _see_to_file(self) -> None:
         """Look now and then whether the file is still the one that is open; if not, go on in another, with its rows.

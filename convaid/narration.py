@@ -15,8 +15,9 @@ from convaid.protocol.from_agent import (
     QueueStatus,
     UserTranscript,
 )
+from convaid.protocol.to_agent import ContextualUpdate, ToAgent, UserMessage
 
-__all__ = ["describe_end", "describe_event", "log_event", "shorten"]
+__all__ = ["describe_end", "describe_event", "find_fields", "log_event", "shorten"]
 
 log = logging.getLogger("convaid")
 
@@ -31,7 +32,7 @@ def log_event(event: events.Event) -> None:
     """Write an event to the log: a line per change of state at info, what is said at debug."""
     level = logging.INFO
     match event:
-        case events.MessageReceived() | events.MessageSent() | events.ToolCallStarted():
+        case events.MessageReceived() | events.MessageSent() | events.ToolCallStarted() | events.AgentSpeaking():
             level = logging.DEBUG
         case events.ToolCallEnded(answer=answer) if answer.is_error:
             level = logging.WARNING
@@ -40,7 +41,29 @@ def log_event(event: events.Event) -> None:
     if log.isEnabledFor(level):
         line = describe_event(event)
         if line:
-            log.log(level, "%s: %s", event.conversation, line)
+            log.log(level, "%s: %s", event.conversation, line, extra={"fields": find_fields(event)})
+
+
+def find_fields(event: events.Event) -> dict[str, object]:
+    """Return what the journal is to be searched by: ``conversation``, ``close_code``, and the like."""
+    fields: dict[str, object] = {
+        "conversation": event.conversation,
+        "conversation_id": getattr(event, "conversation_id", None),
+    }
+    match event:
+        case events.Connecting():
+            fields["host"] = event.host
+        case events.ToolCallStarted(call=call):
+            fields |= {"tool": call.tool_name, "tool_call_id": call.tool_call_id}
+        case events.ToolCallEnded(call=call, answer=answer):
+            fields |= {"tool": call.tool_name, "tool_call_id": call.tool_call_id, "outcome": answer.outcome}
+            fields["error_type"] = answer.outcome if answer.is_error else None
+        case events.Ended(end=end):
+            fields |= {"close_code": end.code, "cause": end.cause}
+            fields["error_type"] = end.error_type or (end.cause if end.retry is not Retry.NO else None)
+        case events.MessageReceived(message=Error() | ClientError() as message):
+            fields["error_type"] = message.error_type if isinstance(message, Error) else message.error_name
+    return fields
 
 
 def describe_event(event: events.Event) -> str:
@@ -50,21 +73,38 @@ def describe_event(event: events.Event) -> str:
             return f"connecting to {event.host}"
         case events.Connected():
             return f"connected, conversation {event.conversation_id}"
-        case events.ToolCallStarted(call=call):
-            return f"tool {call.tool_name} called with {shorten(call.parameters)}"
-        case events.ToolCallEnded(call=call, answer=answer):
-            lost = "" if event.is_delivered else ", and the link was lost before the agent heard it"
-            return f"tool {call.tool_name} {answer.outcome} in {answer.seconds:.3f} s: {shorten(answer.result)}{lost}"
-        case events.SpeechInterrupted():
-            return f"the user cut in; {event.seconds:.1f} s of speech dropped"
         case events.Ended():
             return describe_end(event)
         case events.RetryPlanned():
             return f"connecting again in {event.delay:.1f} s"
-        case events.MessageSent():
-            return f"sent: {event.message}"
-        case events.MessageReceived(message=message):
+        case events.MessageSent(message=message) | events.MessageReceived(message=message):
             return describe_message(message)
+        case events.AgentSpeaking(is_speaking=is_speaking):
+            return "the agent speaks" if is_speaking else "the agent is silent"
+        case events.Muted(is_muted=is_muted):
+            return "muted" if is_muted else "not muted any more"
+        case events.SpeechInterrupted():
+            return f"the user cut in; {event.seconds:.1f} s of speech dropped"
+        case _:
+            return describe_call(event)
+
+
+def describe_call(
+    event: events.ToolCallStarted | events.ToolCallEnded | events.ApprovalAsked | events.ApprovalAnswered,
+) -> str:
+    """What a tool call has come to."""
+    name, parameters = event.call.tool_name, shorten(event.call.parameters)
+    match event:
+        case events.ToolCallStarted():
+            return f"tool {name} called with {parameters}"
+        case events.ToolCallEnded(answer=answer):
+            lost = "" if event.is_delivered else ", and the link was lost before the agent heard it"
+            return f"tool {name} {answer.outcome} in {answer.seconds:.3f} s: {shorten(answer.result)}{lost}"
+        case events.ApprovalAsked():
+            return f"permission {event.id} is asked for: tool {name} with {parameters}"
+        case events.ApprovalAnswered():
+            words = {True: f"allowed by {event.by}", False: f"denied by {event.by}", None: "not decided in time"}
+            return f"permission {event.id}, tool {name}: {words[event.is_allowed]}"
 
 
 def describe_end(event: events.Ended) -> str:
@@ -81,8 +121,12 @@ def describe_end(event: events.Ended) -> str:
 def describe_message(message: object) -> str:
     """What was said, or what the platform complains of."""
     match message:
-        case UserTranscript():
-            return f"user: {message.user_transcript}"
+        case UserTranscript(user_transcript=text) | UserMessage(text=str(text)):
+            return f"user: {text}"
+        case ContextualUpdate(text=text):
+            return f"context: {text}"
+        case ToAgent():
+            return f"sent: {message}"
         case AgentResponse():
             return f"agent: {message.agent_response}"
         case AgentResponseCorrection():

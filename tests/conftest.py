@@ -12,4 +12,5 @@ def _state_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     """No test writes into the home of whoever runs it."""
     folder: Path = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
-    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    for name in ("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", "CONVAID_SOCKET"):
+        monkeypatch.delenv(name, raising=False)

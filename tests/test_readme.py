@@ -93,7 +93,7 @@ def test_the_steps_are_named_as_they_are() -> None:
 
 
 def test_every_command_is_in_the_table_and_the_other_way_round() -> None:
-    told = set(re.findall(r"^\| `convaid (\w+)", README, re.MULTILINE))
+    told = set(re.findall(r"^\| `convaid ([\w-]+)", README, re.MULTILINE))
     assert told == set(convaid.list_commands(click.Context(convaid)))
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 
 from convaid.config.secrets import MASK, mask_text, names_secret
 
-__all__ = ["write_arguments"]
+__all__ = ["redact_arguments", "write_arguments"]
 
 ARGUMENTS_SIZE = 4096  # characters of a call's arguments
 DEPTH_LIMIT = 20  # levels of arguments that are looked into
@@ -18,15 +18,23 @@ NAME_LENGTH = 200  # characters of an argument's name; what has a longer one is 
 def write_arguments(parameters: object, redact: Collection[str] = ()) -> str:
     """Return a call's arguments as JSON for the journal, at most `ARGUMENTS_SIZE` characters and a mark.
 
-    Masked are values whose name is a secret's, texts in the shape of one, and what ``redact`` names: a name counts
-    wherever it stands, a dotted path from the top (lists have no place in it), ``*`` stands for everything.
+    Masked as by `redact_arguments`.
     """
-    budget = range(ARGUMENTS_SIZE)  # of items and characters: so many fill the text, and no time goes into more
-    plain = MASK if "*" in redact else _redact(parameters, "", redact, iter(budget), 0)
+    plain = redact_arguments(parameters, redact)
     text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
     if len(text) > ARGUMENTS_SIZE:
         text = f"{text[:ARGUMENTS_SIZE]}… [cut here]"
     return text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be stored
+
+
+def redact_arguments(parameters: object, redact: Collection[str] = ()) -> object:
+    """Return a call's arguments in plain values, as far as they may be shown and as much as anybody reads.
+
+    Masked are values whose name is a secret's, texts in the shape of one, and what ``redact`` names: a name counts
+    wherever it stands, a dotted path from the top (lists have no place in it), ``*`` stands for everything.
+    """
+    budget = range(ARGUMENTS_SIZE)  # of items and characters: so many fill the text, and no time goes into more
+    return MASK if "*" in redact else _redact(parameters, "", redact, iter(budget), 0)
 
 
 def _redact(value: object, path: str, redact: Collection[str], budget: Iterator[int], depth: int) -> object:

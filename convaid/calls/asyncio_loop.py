@@ -113,6 +113,9 @@ class AsyncioLoop(Loop):
     def make_event(self) -> Event:
         return asyncio.Event()
 
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
     async def checkpoint(self) -> None:
         await asyncio.sleep(0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
@@ -13,21 +14,23 @@ import trio
 
 from convaid.calls.aftermath import Aftermath, Deliver
 from convaid.calls.answers import Ending, describe_time_out
+from convaid.calls.ended import RECENT, RESULT_LENGTH, EndedCall
 from convaid.calls.gates import Approvals, Gate
-from convaid.calls.offers import list_offered, make_offer
+from convaid.calls.offers import Offer, list_offered, make_offer
 from convaid.calls.results import cut_text
 from convaid.calls.room import MakeLoop, Room
 from convaid.calls.run import Run
 from convaid.calls.threads import Threads
 from convaid.config.policy import ToolsConfig
-from convaid.events import NOT_ERRORS, Event, ToolAnswer
+from convaid.events import NOT_ERRORS, ApprovalRequest, Event, ToolAnswer
+from convaid.plugins.activation import Activation
 from convaid.plugins.loading import Plugin, Plugins
 from convaid.plugins.tool import Tool
-from convaid.protocol.from_agent import ClientToolCall
+from convaid.protocol.from_agent import ClientToolCall, McpToolCall
 from convaid.structuring import nearest
 
 if TYPE_CHECKING:
-    from convaid.calls.processes import Processes
+    from convaid.calls.processes import Processes, ProcessesState
     from convaid.journal import Journal
 
 __all__ = ["ToolCalls"]
@@ -38,6 +41,8 @@ QUEUE_LIMIT = 1000  # calls that may wait for a place; a flood of more is answer
 NAME_LENGTH = 80  # characters of an unknown tool's name that an answer repeats
 PLATFORM_LIMIT = 20.0  # seconds that the platform waits for a tool of which nothing else is known: its default
 ANSWER_MARGIN = 2.0  # seconds that our answer needs at most to get there; half the limit where that is very short
+MCP_APPROVAL_LIMIT = 300.0  # seconds that the platform waits for permission, if it does not say how many
+FIXED = ("parallel", "quarantine_after", "journal")  # settings of [tools] that are looked at once
 UNKNOWN_LENGTH = 2000  # characters of an answer that lists the tools there are
 
 
@@ -55,6 +60,7 @@ class ToolCalls:
         is_dry: bool,
         hidden: Collection[str],
         make_loop: MakeLoop,
+        activation: Activation | None = None,
     ) -> None:
         self.approvals = Approvals()
         self.aftermath = Aftermath(nursery, self._cancel, deliver, journal)
@@ -62,8 +68,9 @@ class ToolCalls:
         self._plugins = plugins
         self._journal = journal
         self._is_dry = is_dry
+        self._activation = activation
         self._rooms = {
-            plugin.name: Room(plugin, config.quarantine_after, make_loop)
+            plugin.name: Room(plugin, config.quarantine_after, make_loop, activation)
             for plugin in plugins.ready
             if _needs_room(plugin)
         }
@@ -79,6 +86,8 @@ class ToolCalls:
             self._make_processes(hidden)
         self._response_timeouts: dict[str, Mapping[str, float | None]] = {}
         self._awaited: set[Run] = set()
+        self.recent: deque[EndedCall] = deque(maxlen=RECENT)
+        """The latest calls that were answered, oldest first."""
         self._open_calls = 0
 
     @property
@@ -91,6 +100,29 @@ class ToolCalls:
         return (*self._rooms.values(), *self._processes.values())
 
     @property
+    def running(self) -> list[Run]:
+        """The calls that are not over: those that agents wait for, and those that may go on; oldest first."""
+        return sorted({*self._awaited, *self.aftermath.kept}, key=lambda run: run.began_at)
+
+    @property
+    def journal_trouble(self) -> str:
+        """Why calls cannot be recorded; "" while they can, and where they are not."""
+        return self._journal.trouble if self._journal is not None else ""
+
+    def find_offer(self, tool: str) -> Offer | None:
+        """The tool of this name as agents may call it, if there is one."""
+        return gate.offer if (gate := self._gates.get(tool)) is not None else None
+
+    @property
+    def offers(self) -> list[Offer]:
+        """All tools that agents may call."""
+        return [gate.offer for gate in self._gates.values()]
+
+    def find_processes(self, plugin: str) -> ProcessesState | None:
+        """The state of a plugin's processes; None where it has no tool that runs in them."""
+        return self._processes[plugin].state if plugin in self._processes else None
+
+    @property
     def plugins(self) -> tuple[Plugin, ...]:
         """All plugins as they are now: one whose lifespan has failed is broken."""
         failures = {name: room.failure for name, room in self._rooms.items() if room.failure}
@@ -98,6 +130,27 @@ class ToolCalls:
             attrs.evolve(plugin, status="broken", reason=failures[plugin.name]) if plugin.name in failures else plugin
             for plugin in self._plugins
         )
+
+    def configure(self, config: ToolsConfig) -> list[str]:
+        """Take on another configuration of tools, for calls that come from now on.
+
+        Returns the settings that only a restart takes on. A tool whose policy is as before keeps its state: how often
+        it was called, and who runs.
+        """
+        needs_restart = [f"[tools] {name}" for name in FIXED if getattr(config, name) != getattr(self._config, name)]
+        gates = {}
+        for tool, plugin in list_offered(self._plugins, config):
+            offer, gate = make_offer(tool, plugin, config), self._gates.get(tool.name)
+            if offer.runs == "process" and plugin.name not in self._processes and not self._is_dry:
+                needs_restart.append(f"[tools.{tool.name}] runs")
+                if gate is not None:
+                    gates[tool.name] = gate
+            elif gate is not None and gate.offer.policy == offer.policy:
+                gates[tool.name] = gate
+            else:
+                gates[tool.name] = Gate(offer)
+        self._gates, self._config = gates, config
+        return needs_restart
 
     def learn_response_timeouts(self, conversation: str, timeouts: Mapping[str, float | None]) -> None:
         """Note how many seconds the platform waits for the tools of a conversation's agent; None: for ever.
@@ -122,7 +175,33 @@ class ToolCalls:
             outcome, text = await self._see_to_its_end(call, conversation, conversation_id)
         finally:
             self._open_calls -= 1
-        return ToolAnswer(text, outcome not in NOT_ERRORS, outcome, trio.current_time() - begin)
+        seconds = trio.current_time() - begin
+        self.recent.append(
+            EndedCall(
+                call.tool_name[:NAME_LENGTH],
+                conversation,
+                conversation_id,
+                call.tool_call_id,
+                outcome,
+                text[:RESULT_LENGTH],
+                seconds,
+                time.time(),
+            )
+        )
+        return ToolAnswer(text, outcome not in NOT_ERRORS, outcome, seconds)
+
+    async def approve(self, call: McpToolCall, conversation: str, conversation_id: str) -> bool:
+        """Whether the platform may have a server of the agent's run a call: asks whoever decides on our own tools.
+
+        Fails closed: what nobody allows in the platform's time is denied. Raises nothing but `trio.Cancelled`.
+        """
+        limit = call.approval_timeout_secs or MCP_APPROVAL_LIMIT
+        deadline = time.monotonic() + limit - min(ANSWER_MARGIN, limit / 2)
+        decision = await self.approvals.decide(ApprovalRequest(conversation, conversation_id, call, deadline))
+        if not decision:
+            why = "nobody allowed it" if decision is None else "permission was denied"
+            logger.warning('the MCP tool "%s" of the agent\'s was denied: %s', call.tool_name, why)
+        return bool(decision)
 
     def interrupt(self, conversation_id: str) -> None:
         """The user has interrupted the agent: stop the tools that are not to go on then."""
@@ -130,6 +209,14 @@ class ToolCalls:
             if run.conversation_id == conversation_id and run.offer.policy.on_interrupt == "cancel":
                 text = f'The tool "{run.call.tool_name}" was stopped, because the user interrupted.'
                 run.dismiss(("stopped", text))
+
+    def stop(self, tool_call_id: str) -> list[Run]:
+        """Stop the calls of this id that are not over, as an operator wishes; returns them."""
+        stopped = [run for run in self.running if run.call.tool_call_id == tool_call_id]
+        for run in stopped:
+            text = f'The tool "{run.call.tool_name}" was stopped by the operator of this machine.'
+            run.dismiss(("stopped", text))
+        return stopped
 
     def observe(self, event: Event) -> None:
         """Hand an event to the plugins that observe; never waits, never raises."""
@@ -168,6 +255,7 @@ class ToolCalls:
             trio.current_time(),
             self._journal,
             self._is_dry,
+            self._activation,
         )
         run.limit.deadline = run.began_at + patience
         self._awaited.add(run)
@@ -261,7 +349,7 @@ class ToolCalls:
 
 
 def _needs_room(plugin: Plugin) -> bool:
-    hooks = (plugin.lifespan, plugin.observe, plugin.approve)
+    hooks = (plugin.lifespan, plugin.observe, plugin.approve, plugin.activate)
     return any(hook is not None for hook in hooks) or any(tool.is_async for tool in plugin.tools)
 
 

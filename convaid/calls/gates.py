@@ -122,14 +122,19 @@ class Approvals:
                 "Do not call it again in this conversation."
             )
         seconds = max(0.0, run.deadline - time.monotonic()) * APPROVAL_SHARE
-        request = ApprovalRequest(run.conversation, run.conversation_id, run.call, time.monotonic() + seconds)
-        decision = None
-        with trio.move_on_after(seconds):
-            decision = await self._collect(request)
+        decision = await self.decide(
+            ApprovalRequest(run.conversation, run.conversation_id, run.call, time.monotonic() + seconds)
+        )
         if decision:
             return None
         why = "nobody allowed it in time" if decision is None else "permission was denied"
         return "denied", f'The tool "{name}" was not run: {why}. Do not call it again unless the user asks for it anew.'
+
+    async def decide(self, request: ApprovalRequest) -> bool | None:
+        """Return the first decision, or None where nobody has decided by the deadline."""
+        with trio.move_on_after(max(0.0, request.deadline - time.monotonic())):
+            return await self._collect(request)
+        return None
 
     async def _collect(self, request: ApprovalRequest) -> bool | None:
         """Return the first decision, or None once everybody has left it to others."""

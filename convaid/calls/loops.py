@@ -67,6 +67,10 @@ class Loop(ABC):
     def make_event(self) -> Event: ...
 
     @abstractmethod
+    async def sleep(self, seconds: float) -> None:
+        """Let a job of the loop's rest."""
+
+    @abstractmethod
     async def checkpoint(self) -> None:
         """Let others have their turn."""
 
@@ -117,6 +121,9 @@ class TrioLoop(Loop):
 
     def make_event(self) -> Event:
         return trio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)
 
     async def checkpoint(self) -> None:
         await trio.lowlevel.checkpoint()

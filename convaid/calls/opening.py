@@ -12,6 +12,7 @@ from convaid.calls.aftermath import Deliver, drop
 from convaid.calls.calls import ToolCalls
 from convaid.calls.room import MakeLoop, make_loop
 from convaid.config.policy import ToolsConfig
+from convaid.plugins.activation import Activation
 from convaid.plugins.loading import Plugins
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ async def open_tool_calls(
     is_dry: bool = False,
     hidden: Collection[str] = (),
     make_loop: MakeLoop = make_loop,
+    activation: Activation | None = None,
 ) -> AsyncIterator[ToolCalls]:
     """Open the rooms of the plugins that need one, and yield what runs their tools; closes the rooms at the end.
 
@@ -38,7 +40,7 @@ async def open_tool_calls(
     ends its conversations first. ``journal`` (the caller's to close) sees to it that no call runs twice; ``deliver`` is
     given the results that come after their conversation's agent was answered; ``is_dry``: no tool runs, each is
     answered with its ``mock``; ``hidden`` names variables of the environment that no process of a plugin gets;
-    ``make_loop`` makes the loops of the rooms.
+    ``make_loop`` makes the loops of the rooms; with ``activation``, plugins open and close conversations.
     """
     async with open_background() as nursery:
         tool_calls = ToolCalls(
@@ -50,6 +52,7 @@ async def open_tool_calls(
             is_dry=is_dry,
             hidden=hidden,
             make_loop=make_loop,
+            activation=activation,
         )
         places = tool_calls.places
         try:

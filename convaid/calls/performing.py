@@ -64,6 +64,7 @@ def _read_arguments(run: Run) -> dict[str, Any]:
             deadline=run.deadline,
             log=run.offer.log,
             defer=run.ask_to_defer,
+            activation=run.activation,
         )
     return arguments
 

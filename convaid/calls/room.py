@@ -28,6 +28,7 @@ from convaid.calls.loops import Job, Loop, TrioLoop
 from convaid.calls.performing import perform_async
 from convaid.calls.run import Run
 from convaid.events import ApprovalRequest, Event
+from convaid.plugins.activation import Activation
 from convaid.plugins.loading import Plugin
 
 __all__ = ["MakeLoop", "Room", "make_loop"]
@@ -38,6 +39,8 @@ START_LIMIT = 10.0  # seconds for a lifespan to begin: a start of the daemon tha
 CLOSE_LIMIT = 3.0  # seconds for tools to be cancelled and a lifespan to end
 HURRIED_CLOSE_LIMIT = 0.2  # seconds for the same when we are cancelled: plenty for one that only closes a file
 PROBE_PAUSE = 1.0  # seconds between two looks whether the loop turns, while something is to be done there
+FIRST_PAUSE = 1.0  # seconds until a failed activation is called again; then twice as many each time
+LONGEST_PAUSE = 60.0  # seconds
 EVENTS_HELD = 1000  # events that wait for an observer: some minutes of conversation
 
 MakeLoop = Callable[[Plugin], Loop]
@@ -70,6 +73,8 @@ class Room:
     quarantine_after: float
     """Seconds that the loop may not turn, while something is to be done there, before the room counts as stuck."""
     make_loop: MakeLoop = make_loop
+    activation: Activation | None = None
+    """What the plugin may open and close conversations with; without it, it is not asked to."""
     failure: str = field(default="", init=False)
     """Why the room cannot be used; "" while it can."""
     stuck_since: float | None = field(default=None, init=False)
@@ -279,6 +284,9 @@ class Room:
                 if self.plugin.observe is not None:
                     name = f"observer of {self.plugin.name}"
                     self._loop.start_job(name, self._pass_events_on, self.plugin.observe)
+                if self.plugin.activate is not None and self.activation is not None:
+                    name = f"activation of {self.plugin.name}"
+                    self._loop.start_job(name, self._activate, self.plugin.activate, self.activation)
                 self._is_in_service = True
                 self._tell(self._enter_service, state)
                 try:
@@ -335,6 +343,21 @@ class Room:
             if not self._loop.is_cancellation(error):
                 logger.error("the approver of %s failed", self.plugin, exc_info=error)
         self._tell(self._settle, question, decision)
+
+    async def _activate(self, activate: Callable[[Activation], Any], activation: Activation) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                result = activate(activation)
+                if isawaitable(result):
+                    await result
+                return
+            except BaseException as error:  # plugin code activates here: only logged, and tried again
+                if self._loop.is_cancellation(error):
+                    raise
+                logger.error("the activation of %s failed; again in %g s", self.plugin, pause, exc_info=error)
+            await self._loop.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _wake_observer(self) -> None:
         self._event_waits.set()

@@ -19,6 +19,7 @@ from convaid.calls.loops import Job
 from convaid.calls.offers import Offer
 from convaid.calls.results import cut_text
 from convaid.errors import JournalError
+from convaid.plugins.activation import Activation
 from convaid.protocol.from_agent import ClientToolCall
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Run:
     journal: Journal | None = None
     is_dry: bool = False
     """The tool itself is not to run."""
+    activation: Activation | None = None
+    """What the tool may open and close conversations with."""
 
     limit: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     """Around everything that the agent waits for; cancelled where the run is given up."""

@@ -26,16 +26,39 @@ from convaid.errors import ConfigurationError, ConvaidError, LinkError
 __all__ = ["main"]
 
 COMMANDS = {
+    "approve": "convaid.cli.deciding",
+    "ask": "convaid.cli.talking",
+    "calls": "convaid.cli.deciding",
     "chat": "convaid.cli.chat",
     "check": "convaid.cli.check",
+    "completion": "convaid.cli.shells",
+    "context": "convaid.cli.talking",
     "demo": "convaid.cli.chat",
+    "deny": "convaid.cli.deciding",
+    "doctor": "convaid.cli.doctor",
+    "feedback": "convaid.cli.talking",
+    "help": "convaid.cli.shells",
+    "history": "convaid.cli.history",
+    "interrupt": "convaid.cli.talking",
+    "logs": "convaid.cli.watching",
+    "mute": "convaid.cli.talking",
     "plugin": "convaid.cli.plugin",
     "plugins": "convaid.cli.plugins",
+    "reload": "convaid.cli.deciding",
     "replay": "convaid.cli.replay",
     "run": "convaid.cli.run",
+    "say": "convaid.cli.talking",
+    "send-file": "convaid.cli.talking",
+    "serve-signed-url": "convaid.cli.signed_urls",
+    "service": "convaid.cli.service",
     "simulate": "convaid.cli.simulate",
+    "start": "convaid.cli.talking",
+    "status": "convaid.cli.status",
+    "stop": "convaid.cli.talking",
+    "tail": "convaid.cli.watching",
     "test": "convaid.cli.test",
     "tools": "convaid.cli.tools",
+    "unmute": "convaid.cli.talking",
 }
 
 
@@ -50,7 +73,7 @@ class LazyGroup(click.Group):
             return None
         from importlib import import_module
 
-        command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+        command = getattr(import_module(COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 

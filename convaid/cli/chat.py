@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
@@ -19,11 +18,8 @@ from convaid.cli.printing import print_line
 from convaid.cli.setting import BUILT_IN, config_option, dry_run_option, load_setting, open_platform
 from convaid.narration import SHORT, describe_end, shorten
 from convaid.protocol.endings import Retry
-from convaid.protocol.from_agent import (
-    AgentResponse,
-    AgentResponseComplete,
-    AgentResponseCorrection,
-)
+from convaid.protocol.from_agent import AgentResponse, AgentResponseCorrection
+from convaid.turn import GREETING, Turn
 
 if TYPE_CHECKING:
     from convaid.config import Configuration
@@ -32,63 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["chat", "demo"]
 
-QUIET = 1.5  # seconds after which an agent that has spoken, and runs no tool, has answered
 PATIENCE = 60.0  # seconds that a script waits for an answer before it goes on
 GOODBYE = 5.0  # seconds for the agent of the demonstration to hang up
 HANG_UP = 0.3  # seconds for an agent that has just said goodbye to do the same
 RETRY = 0.1  # seconds between looks for a session that takes a line
-GREETING = 3.0  # seconds for the agent to speak first; it may wait for the user instead
 
 Lines = AsyncIterator[str]
-
-
-class Turn:
-    """Knows whether the agent has answered: its own word for it where it is enabled, else a while of quiet."""
-
-    def __init__(self) -> None:
-        self.is_connected = False
-        self._is_answered = False
-        self._spoke_at = math.inf
-        self._running = 0
-        self._changed = trio.Event()
-
-    def begin(self) -> None:
-        """The user is about to speak."""
-        self._is_answered, self._spoke_at = False, math.inf
-
-    def observe(self, event: events.Event) -> None:
-        """Take note of what happens in the conversation."""
-        match event:
-            case events.Connected():
-                self.is_connected = True
-            case events.Ended():
-                self.is_connected, self._is_answered, self._running = False, True, 0
-            case events.ToolCallStarted():
-                self._running += 1
-            case events.ToolCallEnded():
-                self._running -= 1
-                self._spoke_at = math.inf  # the agent speaks about the result
-            case events.MessageReceived(message=AgentResponse()):
-                self._spoke_at = trio.current_time()
-            case events.MessageReceived(message=AgentResponseComplete()):
-                self._is_answered = True
-        self._changed.set()
-        self._changed = trio.Event()
-
-    async def wait_connected(self) -> None:
-        """Wait for a session."""
-        while not self.is_connected:
-            await self._changed.wait()
-
-    async def wait_answered(self, patience: float) -> None:
-        """Wait for the end of the agent's answer, at most ``patience`` seconds."""
-        with trio.move_on_after(patience):
-            while not self._is_answered:
-                due = math.inf if self._running else self._spoke_at + QUIET
-                if trio.current_time() >= due:
-                    return
-                with trio.move_on_at(due):
-                    await self._changed.wait()
 
 
 def print_event(event: events.Event) -> None:

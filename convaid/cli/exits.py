@@ -11,6 +11,8 @@ EXIT_FAILURE = 1
 """It failed; one line says why."""
 EXIT_USAGE = 2
 """A wrong command line (click's own code)."""
+EXIT_ABSENT = 3
+"""No daemon runs; as `systemctl status` has it."""
 EXIT_UNAVAILABLE = 69
 """The platform could not be reached, or refused; nothing is known of what was asked."""
 EXIT_SOFTWARE = 70

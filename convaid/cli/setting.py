@@ -26,6 +26,8 @@ __all__ = [
     "json_option",
     "load_setting",
     "open_platform",
+    "read_configuration",
+    "reread_configuration",
 ]
 
 log = logging.getLogger(__name__)
@@ -91,41 +93,69 @@ def load_setting(
     ``needs_conversations``: it is about them, so that one must be in the file. ``is_strict``: tables for tools that
     nobody offers are problems, too.
     """
-    from convaid.config import load_configuration, parse_configuration
-    from convaid.errors import ConfigurationError, Problem
+    from convaid.errors import ConfigurationError
     from convaid.logs import set_up_logging
     from convaid.plugins import load_plugins
-    from convaid.plugins.loading import find_misplaced_tools, find_stray_tables
 
-    path = find_configuration(path)
-    source = str(path or "the built-in configuration")
-    if path is not None:
-        configuration = load_configuration(path, needs_conversations=needs_conversations)
-    elif or_built_in:
-        configuration = parse_configuration(BUILT_IN, source)
-    else:
-        places = " or ".join(map(str, PLACES))
-        remedy = "no such file; name one with --config (`convaid demo` needs none)"
-        raise ConfigurationError(places, [Problem("", remedy)])
+    configuration, source = read_configuration(path, or_built_in=or_built_in, needs_conversations=needs_conversations)
     secrets, problems = find_needs(configuration) if talks else ([], [])
     level = "warning" if is_quiet else configuration.log.level
-    set_up_logging(level, [*configuration.secrets(), *secrets])
+    set_up_logging(level, [*configuration.secrets(), *secrets], configuration.log.format)
     plugins = load_plugins(configuration.plugins)
     for plugin in plugins:
         if plugin.status in ("broken", "refused"):
             log.error("plugin %s is %s: %s", plugin.name, plugin.status, plugin.reason)
         elif plugin.status == "ready" and plugin.reason:
             log.warning("plugin %s: %s", plugin.name, plugin.reason)
-    problems += plugins.problems
-    slips, absent = find_stray_tables(plugins, configuration.tools.named)
-    problems += slips + find_misplaced_tools(plugins, configuration.tools)
-    if is_strict:
-        problems += absent
-    for problem in absent:
-        log.warning("%s", problem)
+    problems += [*plugins.problems, *find_slips(configuration, plugins, is_strict=is_strict)]
     if problems:
         raise ConfigurationError(source, problems)
     return configuration, plugins
+
+
+def read_configuration(
+    path: Path | None, *, or_built_in: bool = False, needs_conversations: bool = True
+) -> tuple[Configuration, str]:
+    """Read the configuration's file, and return what it is to be called in messages. Raises as `load_setting`."""
+    from convaid.config import load_configuration, parse_configuration
+    from convaid.errors import ConfigurationError, Problem
+
+    path = find_configuration(path)
+    if path is not None:
+        return load_configuration(path, needs_conversations=needs_conversations), str(path)
+    if or_built_in:
+        return parse_configuration(BUILT_IN, "the built-in configuration"), "the built-in configuration"
+    places = " or ".join(map(str, PLACES))
+    remedy = "no such file; name one with --config (`convaid demo` needs none)"
+    raise ConfigurationError(places, [Problem("", remedy)])
+
+
+def reread_configuration(path: Path, plugins: Plugins) -> Configuration:
+    """Read the configuration's file again for the daemon that runs with ``plugins``; its log is set up anew.
+
+    Raises `ConfigurationError` with every problem, those of the plugins' own settings excepted: they need a restart.
+    """
+    from convaid.config import load_configuration
+    from convaid.errors import ConfigurationError
+    from convaid.logs import set_up_logging
+
+    configuration = load_configuration(path)
+    secrets, problems = find_needs(configuration)
+    problems += find_slips(configuration, plugins)
+    if problems:
+        raise ConfigurationError(str(path), problems)
+    set_up_logging(configuration.log.level, [*configuration.secrets(), *secrets], configuration.log.format)
+    return configuration
+
+
+def find_slips(configuration: Configuration, plugins: Plugins, *, is_strict: bool = False) -> list[Problem]:
+    """What is wrong with the tables of tools; a table for a tool that nobody offers is only logged, if not strict."""
+    from convaid.plugins.loading import find_misplaced_tools, find_stray_tables
+
+    slips, absent = find_stray_tables(plugins, configuration.tools.named)
+    for problem in absent:
+        log.warning("%s", problem)
+    return slips + find_misplaced_tools(plugins, configuration.tools) + (absent if is_strict else [])
 
 
 def find_configuration(path: Path | None) -> Path | None:
@@ -135,9 +165,10 @@ def find_configuration(path: Path | None) -> Path | None:
 
 def find_needs(configuration: Configuration) -> tuple[list[Secret], list[Problem]]:
     """What conversations need beside the configuration: the API key, and what is missing."""
+    import os
     from importlib.util import find_spec
 
-    from convaid.config import require_api_key
+    from convaid.config import Secret, require_api_key
     from convaid.errors import ConfigurationError, Problem
 
     secrets, problems = [], []
@@ -146,6 +177,13 @@ def find_needs(configuration: Configuration) -> tuple[list[Secret], list[Problem
         secrets = [api_key] if api_key else []
     except ConfigurationError as error:
         problems = list(error.problems)
+    for name, settings in configuration.conversations.items():
+        if variable := settings.signed_url_secret_env:
+            if secret := os.environ.get(variable, "").strip():
+                secrets.append(Secret(secret))
+            else:
+                words = f"there is no environment variable {variable}, or it is empty; set it, or remove this"
+                problems.append(Problem(f"conversations.{name}.signed_url_secret_env", words))
     if not (find_spec("numpy") and find_spec("samplerate")):
         problems += [
             Problem(f"conversations.{name}.audio", "speech needs more packages: pip install 'convaid[audio]'")

@@ -139,8 +139,10 @@ def write_setting(value: object) -> str:
 @tools.command()
 @click.argument("name")
 @click.option("--json", "parameters", default="{}", metavar="JSON", help="The arguments, as a JSON object.")
+@click.option("--daemon", "is_daemons", is_flag=True, help="Have the running daemon run it, as for a conversation.")
+@click.option("-s", "--socket", type=click.Path(path_type=Path), envvar="CONVAID_SOCKET", help="That daemon's socket.")
 @click.pass_obj
-def call(path: Path | None, name: str, parameters: str) -> int:
+def call(path: Path | None, name: str, parameters: str, is_daemons: bool, socket: Path | None) -> int:
     """Run the tool NAME here, without an agent, and print what the agent would get.
 
     Exit code 1 says that the agent would be told of an error.
@@ -153,6 +155,8 @@ def call(path: Path | None, name: str, parameters: str) -> int:
         arguments = json.loads(parameters)
     except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}", param_hint="--json") from None
+    if is_daemons:
+        return call_in_daemon(socket, path, name, arguments)
     answer = trio.run(
         call_tool,
         *load_setting(path, or_built_in=True, is_quiet=True, talks=False, needs_conversations=False),
@@ -161,6 +165,19 @@ def call(path: Path | None, name: str, parameters: str) -> int:
     )
     click.echo(answer.result, err=answer.is_error)
     return EXIT_FAILURE if answer.is_error else 0
+
+
+def call_in_daemon(socket: Path | None, path: Path | None, name: str, arguments: object) -> int:
+    """Have the running daemon run one tool, and print what came of it; returns the exit code."""
+    from urllib.parse import quote
+
+    from convaid.cli.asking import Asking, failures_end
+
+    with failures_end():
+        route = f"/v1/tools/{quote(name, safe='')}/run"
+        answer = Asking(socket, path).ask("POST", route, {"arguments": arguments}, time_limit=None)
+    click.echo(answer["result"], err=answer["is_error"])
+    return EXIT_FAILURE if answer["is_error"] else 0
 
 
 async def call_tool(configuration: Configuration, loaded: Plugins, name: str, arguments: object) -> ToolAnswer:

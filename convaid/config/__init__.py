@@ -6,33 +6,45 @@ from convaid.config.describing import describe_configuration
 from convaid.config.loading import load_configuration, parse_configuration
 from convaid.config.model import (
     AudioConfig,
+    BudgetConfig,
     CommandConfig,
     Configuration,
+    ControlConfig,
     ConversationConfig,
     DaemonConfig,
+    EventCommandConfig,
+    HistoryConfig,
     LimitsConfig,
     LogConfig,
     OverridesConfig,
     PlatformConfig,
+    RecapConfig,
     WavConfig,
 )
 from convaid.config.policy import PermissionRule, Rate, ToolPolicy, ToolsConfig
 from convaid.config.secrets import Secret, mask_text, mask_url
+from convaid.config.signed_urls import SignedUrlsConfig
 
 __all__ = [
     "REGIONS",
     "AudioConfig",
+    "BudgetConfig",
     "CommandConfig",
     "Configuration",
+    "ControlConfig",
     "ConversationConfig",
     "DaemonConfig",
+    "EventCommandConfig",
+    "HistoryConfig",
     "LimitsConfig",
     "LogConfig",
     "OverridesConfig",
     "PermissionRule",
     "PlatformConfig",
     "Rate",
+    "RecapConfig",
     "Secret",
+    "SignedUrlsConfig",
     "ToolPolicy",
     "ToolsConfig",
     "WavConfig",

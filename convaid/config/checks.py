@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -11,16 +12,22 @@ from urllib.parse import urlsplit
 import attrs
 
 from convaid.structuring import nearest
+from convaid.timetable import Timetable
 
 __all__ = [
     "REGIONS",
     "SIMULATOR",
     "Field",
+    "check_amount",
     "check_base_url",
     "check_count",
     "check_duration",
+    "check_event_names",
     "check_json",
     "check_own_url",
+    "check_program",
+    "check_schedule",
+    "check_variable",
     "is_loopback",
 ]
 
@@ -42,9 +49,43 @@ def check_duration(_: object, field: Field, value: float | None) -> None:
         raise ValueError(f"must be longer than 0 seconds, not {value:g}; inf stands for no limit")
 
 
+def check_amount(_: object, field: Field, value: float) -> None:
+    if not value >= 0:
+        raise ValueError(f"must be 0 or more, not {value:g}; inf stands for no limit")
+
+
 def check_count(_: object, field: Field, value: int | None) -> None:
     if value is not None and value < 1:
         raise ValueError(f"must be at least 1, not {value}")
+
+
+def check_schedule(_: object, field: Field, value: Iterable[str]) -> None:
+    Timetable.parse(value)
+
+
+def check_event_names(_: object, field: Field, value: Iterable[str]) -> None:
+    from convaid.event_json import EVENT_NAMES
+    from convaid.protocol.from_agent import FROM_AGENT
+
+    known = {*EVENT_NAMES.values(), *FROM_AGENT}
+    if not value:
+        raise ValueError('names no event; say which, as in ["connected", "tool_call_ended"]')
+    for name in value:
+        if name not in known:
+            found = nearest(name, known)
+            hint = f'did you mean "{found[0]}"?' if found else f"there are {', '.join(sorted(EVENT_NAMES.values()))}"
+            raise ValueError(f'there is no event "{name}"; {hint}')
+
+
+def check_program(_: object, field: Field, value: list[str]) -> None:
+    if not value or not value[0]:
+        raise ValueError('needs a program, with its arguments, as in ["/usr/local/bin/lamp", "on"]')
+
+
+def check_variable(_: object, field: Field, value: str) -> None:
+    looks_like_key = re.fullmatch(r"sk_.*|[0-9a-f]{32}", value)
+    if value and (looks_like_key or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value)):
+        raise ValueError("is the name of an environment variable; the key itself never stands in this file")
 
 
 def check_base_url(_: object, field: Field, value: str) -> None:

@@ -182,4 +182,13 @@ def _settle_paths(configuration: Configuration, folder: Path) -> Configuration:
         simulator_file=settle(configuration.platform.simulator_file),
     )
     conversations = {name: settle_conversation(each) for name, each in configuration.conversations.items()}
-    return attrs.evolve(configuration, platform=platform, conversations=conversations, tools=tools)
+    control = attrs.evolve(configuration.control, path=settle(configuration.control.path))
+    signed_urls = attrs.evolve(configuration.signed_urls, secret_file=settle(configuration.signed_urls.secret_file))
+    return attrs.evolve(
+        configuration,
+        platform=platform,
+        conversations=conversations,
+        tools=tools,
+        control=control,
+        signed_urls=signed_urls,
+    )

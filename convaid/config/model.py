@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import attrs
 from attrs import field, frozen
@@ -19,25 +20,38 @@ from convaid.config.checks import (
     REGIONS,
     SIMULATOR,
     Field,
+    check_amount,
     check_base_url,
+    check_count,
     check_duration,
+    check_event_names,
     check_json,
     check_own_url,
+    check_program,
+    check_schedule,
+    check_variable,
+    is_loopback,
 )
 from convaid.config.policy import ToolsConfig
 from convaid.config.secrets import Secret, mask_table, mask_url, secrets_of_table, secrets_of_url
+from convaid.config.signed_urls import SignedUrlsConfig
 from convaid.errors import Problem, StructureError
 
 __all__ = [
     "AudioConfig",
+    "BudgetConfig",
     "CommandConfig",
     "Configuration",
+    "ControlConfig",
     "ConversationConfig",
     "DaemonConfig",
+    "EventCommandConfig",
+    "HistoryConfig",
     "LimitsConfig",
     "LogConfig",
     "OverridesConfig",
     "PlatformConfig",
+    "RecapConfig",
     "WavConfig",
 ]
 
@@ -51,15 +65,9 @@ class PlatformConfig:
     """``[platform]``: where the agents are, and where the API key is looked for."""
 
     base_url: str = field(default=SIMULATOR, validator=check_base_url)
-    api_key_env: str = field(default="ELEVENLABS_API_KEY")
+    api_key_env: str = field(default="ELEVENLABS_API_KEY", validator=check_variable)
     api_key_file: Path | None = None
     simulator_file: Path | None = None  # of no effect with another platform: leaving the simulator is three lines
-
-    @api_key_env.validator
-    def _check_api_key_env(self, field: Field, value: str) -> None:
-        looks_like_key = re.fullmatch(r"sk_.*|[0-9a-f]{32}", value)
-        if looks_like_key or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-            raise ValueError("is the name of an environment variable; the key itself never stands in this file")
 
     @property
     def is_simulator(self) -> bool:
@@ -148,16 +156,46 @@ class LimitsConfig:
 
 
 @frozen
+class RecapConfig:
+    """``[conversations.NAME.recap]``: what the agent is told of a conversation that goes on after a lost connection."""
+
+    way: Literal["context", "variable", "off"] = "off"
+    turns: int = field(default=10, validator=check_count)  # the last ones
+    size: int = field(default=2000, validator=check_count)  # characters
+    greet_again: bool = True
+
+
+@frozen
+class HistoryConfig:
+    """``[conversations.NAME.history]``: whether transcripts are kept, and for how long."""
+
+    keep: Literal["off", "redacted", "full"] = "redacted"
+    days: float = field(default=30.0, validator=check_amount)
+
+
+@frozen
+class BudgetConfig:
+    """``[budget]`` and ``[conversations.NAME.budget]``: how long, and how often, conversations may be open."""
+
+    minutes_per_conversation: float = field(default=math.inf, validator=check_amount)
+    minutes_per_day: float = field(default=math.inf, validator=check_amount)  # from midnight, local time, as the month
+    minutes_per_month: float = field(default=math.inf, validator=check_amount)
+    starts_per_hour: float = field(default=math.inf, validator=check_amount)
+
+
+@frozen
 class ConversationConfig:
     """``[conversations.NAME]``: one agent to talk to, and how. NAME is the key in `Configuration.conversations`."""
 
     agent_id: str = ""
     auth: Literal["public", "signed_url", "signed_url_from", "api_key_header"] = "public"
     signed_url_from: str = field(default="", validator=check_own_url, repr=lambda url: repr(mask_url(url)))
+    signed_url_secret_env: str = field(default="", validator=check_variable)
     environment: str = ""
     branch_id: str = ""
     user_id: str = ""
-    start: Literal["always", "once"] = "always"
+    start: Literal["always", "once", "on_demand", "schedule"] = "always"
+    schedule: list[str] = field(factory=list, validator=check_schedule)  # hours of the week, local time
     record: bool = False  # every session's frames, into a file of the state folder's
     audio: Literal["none", "wav", "command"] = "none"
     overrides: OverridesConfig = field(factory=OverridesConfig)
@@ -169,9 +207,16 @@ class ConversationConfig:
     wav: WavConfig | None = None
     command: CommandConfig | None = None
     limits: LimitsConfig = field(factory=LimitsConfig)
+    budget: BudgetConfig = field(factory=BudgetConfig)
+    recap: RecapConfig = field(factory=RecapConfig)
+    history: HistoryConfig = field(factory=HistoryConfig)
 
     def __attrs_post_init__(self) -> None:
-        if problems := list(self._find_contradictions()):
+        problems = list(self._find_contradictions())
+        if self.history.keep == "off" and self.recap.way != "off":  # here alone: what is private is kept nowhere
+            words = f'cannot be "{self.recap.way}" with history.keep = "off", which keeps nothing of what is said'
+            problems.append(Problem("recap.way", f"{words}; remove one of them"))
+        if problems:
             raise StructureError(problems)
 
     def _find_contradictions(self) -> Iterator[Problem]:
@@ -186,11 +231,16 @@ class ConversationConfig:
                     "signed_url_from",
                     f'has no effect with auth = "{self.auth}"; set auth = "signed_url_from", or remove it',
                 )
+        if self.signed_url_secret_env and not self.signed_url_from:
+            yield Problem("signed_url_secret_env", "has no effect without signed_url_from, whose server is told it")
         if self.audio != "none":
             if self.overrides.text_only:
                 yield Problem("overrides.text_only", f'cannot be true with audio = "{self.audio}"; remove one of them')
             if self.sound is None or not (self.sound.microphone or self.sound.speaker):
                 yield Problem(self.audio, f'needs a microphone, a speaker or both with audio = "{self.audio}"')
+        if (self.start == "schedule") != bool(self.schedule):
+            words = 'goes with start = "schedule", as in schedule = ["Mon-Fri 08:00-18:00"]'
+            yield Problem("schedule", words if self.schedule else f"is missing: it {words}")
         for name in self.dynamic_variables:
             if name.startswith("system__"):
                 yield Problem(f"dynamic_variables.{name}", "cannot be set: names with system__ belong to the platform")
@@ -206,10 +256,21 @@ class ConversationConfig:
 
 
 @frozen
+class EventCommandConfig:
+    """``[[event_commands]]``: a program to be run when something happens."""
+
+    on: list[str] = field(validator=check_event_names)
+    run: list[str] = field(validator=check_program)  # with its arguments
+    conversation: str = ""  # of which it is told; of all
+    time_limit: float = field(default=10.0, validator=check_duration)
+
+
+@frozen
 class LogConfig:
     """``[log]``"""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"  # of what goes to stderr; "auto": the journal, or console
 
 
 @frozen
@@ -217,6 +278,23 @@ class DaemonConfig:
     """``[daemon]``"""
 
     stop_grace: float = field(default=5.0, validator=check_duration)  # from the first signal to a forced end
+    pool_size: int = field(default=1000, validator=check_count)  # conversations that are open at once
+    queue_size: int = field(default=100, validator=check_count)  # that wait for a place in the pool
+
+
+@frozen
+class ControlConfig:
+    """``[control]``: the daemon's own API, on a Unix socket."""
+
+    enabled: bool = True
+    path: Path | None = None  # None: `convaid.control.places` says where
+    mode: str = field(default="0600")  # of the socket, as chmod has it
+    group: str = ""  # of the socket; "": that of the process
+
+    @mode.validator
+    def _check_mode(self, field: Field, value: str) -> None:
+        if not re.fullmatch(r"0?[0-7]{3}", value):
+            raise ValueError(f'expected the permissions as chmod has them, such as "0660", not "{value}"')
 
 
 @frozen
@@ -227,8 +305,24 @@ class Configuration:
     conversations: dict[str, ConversationConfig] = field(factory=dict)
     tools: ToolsConfig = field(factory=ToolsConfig)
     plugins: dict[str, dict[str, Any]] = field(factory=dict, repr=lambda tables: repr(mask_table(tables)))
+    budget: BudgetConfig = field(factory=BudgetConfig)
+    event_commands: list[EventCommandConfig] = field(factory=list)
     log: LogConfig = field(factory=LogConfig)
     daemon: DaemonConfig = field(factory=DaemonConfig)
+    control: ControlConfig = field(factory=ControlConfig)
+    signed_urls: SignedUrlsConfig = field(factory=SignedUrlsConfig)
+
+    def find_unlimited(self) -> list[str]:
+        """The conversations with a paid platform that are always open, and that neither silence nor a budget ends."""
+        if self.platform.is_simulator or is_loopback(urlsplit(self.platform.rest_url).hostname or ""):
+            return []
+        return [
+            name
+            for name, settings in self.conversations.items()
+            if settings.start == "always"
+            and settings.limits.idle == math.inf
+            and settings.budget == BudgetConfig() == self.budget
+        ]
 
     def masked(self) -> dict[str, Any]:
         """Return plain tables as TOML lays them out, with secrets masked and without what is not set; for people."""

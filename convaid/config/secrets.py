@@ -27,6 +27,13 @@ _SECRET_PARAMETERS = (
 _IS = r"""["']?\s*[:=,]\s*(?:b(?=["']))?["']?"""  # between a header's name and its value: in HTTP, JSON, or a repr
 _SECRET_SHAPES = [  # what such a secret has about it, in small letters; its shape; what is left of it
     (("sk_",), re.compile(r"\bsk_[A-Za-z0-9_-]{8,}"), f"sk_{MASK}"),  # the platform's API keys
+    (  # the platform's tokens of one conversation, and keys of others, which plugins use
+        ("cvtkn_", "sk-", "gh", "github_pat_", "glpat-", "xox", "hf_", "akia"),
+        re.compile(r"\b(cvtkn_|sk-|gh[a-z]_|github_pat_|glpat-|xox[a-z]-|hf_|AKIA)[A-Za-z0-9_-]{8,}"),
+        rf"\1{MASK}",
+    ),
+    (("eyj",), re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), MASK),  # tokens that are signed JSON (JWT)
+    (("bearer ",), re.compile(r"\b(bearer )[\w.~+/-]{8,}=*", re.IGNORECASE), rf"\1{MASK}"),
     (("xi-api-key",), re.compile(rf"""(xi-api-key{_IS})[^\s"',}}]+""", re.IGNORECASE), rf"\1{MASK}"),
     (
         ("?", "&"),

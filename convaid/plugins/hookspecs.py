@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pluggy
 
 from convaid.events import ApprovalRequest, Event
+from convaid.plugins.activation import Activation
 from convaid.plugins.tool import Tool
 
 __all__ = ["PROJECT", "Loop", "hookimpl"]
@@ -74,4 +75,14 @@ def convaid_approve(request: ApprovalRequest) -> Any:
     May be async, and take its time until ``request.deadline``. Runs in the plugin's own thread. The first plugin that
     says True or False decides; what raises, or says something else, has not decided; a call that nobody allows in time
     is denied.
+    """
+
+
+@_hookspec(firstresult=True)
+def convaid_activation(activation: Activation, settings: Any) -> Any:
+    """Open and close conversations when something in the world says so: an async function that runs with the daemon.
+
+    It runs in the plugin's own thread, on the plugin's own loop, after the lifespan has begun, and is cancelled at the
+    end: wait for a button, a wake word or a sensor, and call ``activation.start("kitchen")``. What it raises is logged,
+    and it is called again, later and later. It is for conversations with ``start = "on_demand"``.
     """

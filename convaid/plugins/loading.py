@@ -25,6 +25,7 @@ from convaid.config.policy import ALL_TOOLS, ToolsConfig, name_plugin
 from convaid.errors import Problem, StructureError
 from convaid.events import ApprovalRequest, Event
 from convaid.plugins import hookspecs
+from convaid.plugins.activation import Activation
 from convaid.plugins.options import find_place
 from convaid.plugins.schema import ShapeError
 from convaid.plugins.tool import Tool
@@ -59,6 +60,7 @@ class Plugin:
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
     observe: Callable[[Event], Any] | None = None
     approve: Callable[[ApprovalRequest], Any] | None = None
+    activate: Callable[[Activation], Any] | None = None
     loop: hookspecs.Loop = "trio"
     table: Mapping[str, Any] = field(factory=dict, repr=False)
     """Its table in the configuration, as it stands there: a process of the plugin's makes the settings from it anew."""
@@ -243,6 +245,11 @@ def _ask(plugin: Plugin, manager: pluggy.PluginManager, table: Mapping[str, Any]
         lifespan=(lambda: hook.convaid_lifespan(settings=settings)) if hook.convaid_lifespan.get_hookimpls() else None,
         observe=(lambda event: hook.convaid_observe(event=event)) if hook.convaid_observe.get_hookimpls() else None,
         approve=(lambda asked: hook.convaid_approve(request=asked)) if hook.convaid_approve.get_hookimpls() else None,
+        activate=(
+            (lambda activation: hook.convaid_activation(activation=activation, settings=settings))
+            if hook.convaid_activation.get_hookimpls()
+            else None
+        ),
         loop=loop,
         table=table,
     )

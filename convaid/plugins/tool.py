@@ -18,6 +18,7 @@ from typing import Any, Literal, NoReturn, NotRequired, TypedDict, Unpack, get_t
 from attrs import define, frozen
 
 from convaid.errors import ToolDefinitionError
+from convaid.plugins.activation import Activation
 from convaid.plugins.options import (
     NamedToolOptions,
     PlatformSettings,
@@ -54,6 +55,8 @@ class ToolContext:
     """Answer the agent now, in these words, and go on: ``context.defer("I am looking; this takes a minute.")``. What
     the tool returns later reaches the agent as a contextual update. Once per call; later ones, and any after the agent
     has its answer, have no effect."""
+    activation: Activation | None = None
+    """Opens and closes conversations, others and this one; None in a process, and where no daemon runs."""
 
     def count_seconds_left(self) -> float:
         """Return the seconds until the deadline; negative when it has passed."""

@@ -36,6 +36,7 @@ __all__ = [
     "format_unknown",
     "limit_reached",
     "link_lost",
+    "over_budget",
     "own_fault",
     "sound_failed",
     "stopped_by_user",
@@ -103,6 +104,11 @@ def limit_reached(which: Literal["idle", "life"], seconds: float) -> SessionEnd:
     """A limit of the configuration's was reached; we hang up. ``which`` is its name there."""
     words = {"idle": "nobody said anything for", "life": "the conversation had lasted for"}
     return _conclude(LIMITS[which], None, f"{words[which]} {seconds:g} s")
+
+
+def over_budget(detail: str) -> SessionEnd:
+    """A limit of the budget's is reached: we hang up, or do not begin; ``detail`` says which."""
+    return _conclude(LIMITS["budget"], None, detail)
 
 
 def own_fault(detail: str) -> SessionEnd:

@@ -289,6 +289,13 @@ LIMITS: dict[str, Verdict] = {
         Retry.NO,
         "If conversations should last longer, raise life in [conversations.NAME.limits].",
     ),
+    "budget": Verdict(
+        Cause.LIMIT_REACHED,
+        Retry.LATER,
+        "If conversations may be open for longer, or begin more often, raise minutes_per_conversation, "
+        "minutes_per_day, minutes_per_month and starts_per_hour in [budget] or [conversations.NAME.budget], "
+        "whichever it was.",
+    ),
 }
 """By the limit's name in the configuration."""
 

@@ -76,9 +76,13 @@ class RecordingFile:
             self._append(lines, is_over)
             if is_over:
                 self._close()
+                if self.is_one_of_many:
+                    make_room(self.path.parent, KEPT)
         except OSError as error:
             self._has_failed = True
             self.lost += len(entries)
+            with suppress(OSError):
+                self._close()
             name = self.header.conversation
             log.warning(
                 "%s: this session is not recorded any further: %s cannot be written: %s", name, self.path, error
@@ -113,10 +117,9 @@ class RecordingFile:
         self._size = size
 
     def _close(self) -> None:
-        assert self._descriptor is not None
-        os.close(self._descriptor)
-        if self.is_one_of_many:
-            make_room(self.path.parent, KEPT)
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
     def _note_full(self) -> None:
         if not self._is_full:

@@ -42,6 +42,10 @@ ANSWERS = (
 """Messages by which the agent shows that it is at work on its answer; pings and scores are not among them."""
 
 
+QUIET = 2.0  # seconds after the last word in which nobody is taken to be about to speak
+ROTATION_PATIENCE = 60.0  # seconds that a conversation may outlive its limit, until it is quiet
+
+
 class Clocks:
     """Knows what is due when. Each clock has its limit in ``[conversations.NAME.limits]``; inf turns it off."""
 
@@ -100,9 +104,15 @@ class Clocks:
             return agent_silent(limits.answer)
         if now >= self._active_at + limits.idle:
             return limit_reached("idle", limits.idle)
-        if now >= self._started_at + limits.life:
+        if now >= self._find_life_end():
             return limit_reached("life", limits.life)
         return None
+
+    def _find_life_end(self) -> float:
+        """When the conversation has lasted long enough: at its next quiet moment, if one comes soon."""
+        due = self._started_at + self._limits.life
+        is_busy = self._is_answer_owed or self._running_tools > 0
+        return min(due + ROTATION_PATIENCE, math.inf if is_busy else max(due, self._active_at + QUIET))
 
     def find_next_check(self, heard_at: float) -> float:
         """When the next clock may run out."""
@@ -112,5 +122,5 @@ class Clocks:
             self._metadata_due,
             self._answer_due,
             self._active_at + limits.idle,
-            self._started_at + limits.life,
+            self._find_life_end(),
         )

@@ -33,6 +33,7 @@ from convaid.protocol.from_agent import (
     ConversationInitiationMetadata,
     FromAgent,
     Interruption,
+    McpToolCall,
     Ping,
     UserTranscript,
 )
@@ -40,12 +41,14 @@ from convaid.protocol.to_agent import (
     ClientToolResult,
     ContextualUpdate,
     ConversationInitiationClientData,
+    McpToolApprovalResult,
     Pong,
     ToAgent,
     UserAudio,
     UserMessage,
 )
 from convaid.protocol.user_side import UserSide
+from convaid.pulse import Pulse
 from convaid.session.clocks import Clocks
 from convaid.session.late import LateResults
 from convaid.session.speech import OpenSound, Speech
@@ -73,6 +76,10 @@ class Tools(Protocol):
         """Run one. Always answers; raises nothing but `trio.Cancelled`."""
         ...
 
+    def approve(self, call: McpToolCall, conversation: str, conversation_id: str) -> Awaitable[bool]:
+        """Whether the platform may run a call of its own. Raises nothing but `trio.Cancelled`."""
+        ...
+
     def interrupt(self, conversation_id: str) -> None:
         """The user has cut in."""
         ...
@@ -91,9 +98,13 @@ class Session:
     """None in text conversations: agent speech that arrives all the same is counted and dropped."""
     late_results: LateResults = field(factory=LateResults)
     """What the agent is to be told of tools that it does not wait for any more."""
+    is_muted: bool = False
+    """The agent hears silence instead of the microphone."""
 
     side: UserSide = field(init=False, factory=UserSide)
     end: SessionEnd | None = field(init=False, default=None)
+    connected_at: float | None = field(init=False, default=None)
+    """When the platform confirmed the conversation, on trio's clock."""
     _outbox: Outbox = field(init=False, factory=Outbox)
     _clocks: Clocks = field(init=False)
     _speech: Speech | None = field(init=False, default=None)
@@ -109,6 +120,9 @@ class Session:
     _is_quiet: trio.Event = field(init=False, factory=trio.Event)
     _takes_calls: bool = field(init=False, default=True)
     _logged_frames: int = field(init=False, default=0)
+    _reading: Pulse = field(init=False, factory=lambda: Pulse("the reader"))
+    _watching: Pulse = field(init=False, factory=lambda: Pulse("the watch over the clocks"))
+    _ending: Pulse = field(init=False, factory=lambda: Pulse("the end of the session"))
 
     async def run(
         self,
@@ -124,6 +138,8 @@ class Session:
         Cancelling ends at once and owes nothing.
         """
         self._clocks = Clocks(self.limits, trio.current_time())
+        self._ending.attach()
+        self._ending.rest()
         self._outbox.put(self.side.start(initiation, raw))
         try:
             async with trio.open_nursery() as writing:  # outlives the others, so that no frame is cut in the middle
@@ -137,10 +153,18 @@ class Session:
                     await self._outbox.wait_sent()
                 writing.cancel_scope.cancel()
         finally:
+            for pulse in self.pulses:
+                pulse.rest()
             self.late_results.arrived = None
             self.side.end()
         assert self.end is not None
         return self.end
+
+    @property
+    def pulses(self) -> tuple[Pulse, ...]:
+        """Those of its tasks that must never hang."""
+        speech = self._speech.pulses if self._speech is not None and self.end is None else ()
+        return (self._reading, self._watching, self._ending, *speech)
 
     def count_losses(self) -> dict[str, int]:
         """What was ignored, dropped or filled up with silence so far, and how often; only what has happened."""
@@ -153,6 +177,7 @@ class Session:
     def finish(self, end: SessionEnd) -> None:
         """End the session's tasks; the first reason given is the one that counts."""
         self.end = self.end or end
+        self._ending.beat()
         self._nursery.cancel_scope.cancel()
 
     # --- what is said ------------------------------------------------------------------------------------------
@@ -177,6 +202,23 @@ class Session:
                 break
         self._outbox.close()
 
+    def mute(self, is_muted: bool) -> None:
+        """Let the agent hear silence instead of the microphone, from the next chunk on, or the microphone again."""
+        self.is_muted = is_muted
+        if self._speech is not None:
+            self._speech.is_muted = is_muted
+
+    def silence(self) -> float:
+        """Cut the agent's speech off here: returns the seconds of it that will not be heard.
+
+        The platform knows nothing of it, so what it still sends of the same turn is dropped, as after an interruption.
+        """
+        seconds = self._speech.interrupt() if self._speech else 0.0
+        event_id = self.side.interrupt()
+        self.tools.interrupt(self.side.conversation_id or "")
+        self.publish(events.SpeechInterrupted(self.name, self.side.conversation_id, event_id, seconds))
+        return seconds
+
     def send_audio(self, chunk: str) -> None:
         """Queue a chunk of microphone audio, base64."""
         self._outbox.put_audio(self.side.send(UserAudio(chunk)))
@@ -185,8 +227,11 @@ class Session:
 
     async def receive_events(self) -> None:
         """Take what comes and act on it. Waits for nothing but the wire: pongs and interruptions are at once."""
+        self._reading.attach()
         while True:
+            self._reading.rest()
             frame = await self.link.receive()
+            self._reading.beat()
             if isinstance(frame, LinkClosed):
                 break
             message = self.side.receive(frame)
@@ -199,6 +244,7 @@ class Session:
             frame.code, frame.reason, self.side.last_error, had_metadata=self.side.metadata is not None
         )
         if frame.code == NORMAL_CLOSE and self._speech is not None:
+            self._reading.rest()  # as long as the speech lasts
             await self._speech.play_tail()
         self.finish(self.end)
 
@@ -222,15 +268,21 @@ class Session:
                 self.publish(events.SpeechInterrupted(self.name, self.side.conversation_id, message.event_id, seconds))
             case ConversationInitiationMetadata():
                 self.begin(message)
+            case McpToolCall(state="awaiting_approval"):
+                self._nursery.start_soon(self.decide, message, name=f"approval {message.tool_name}")
+                self.publish(events.MessageReceived(self.name, self.side.conversation_id, message))
             case _:
                 self.publish(events.MessageReceived(self.name, self.side.conversation_id, message))
         self._clocks.note_message(message, trio.current_time())
+        self.set_alarm()
 
     def begin(self, metadata: ConversationInitiationMetadata) -> None:
         """The platform has confirmed the conversation: open the sound, if there is to be any."""
+        self.connected_at = trio.current_time()
         if self.open_sound is not None:
             try:
-                self._speech = Speech(metadata, self.limits.chunk, self.send_audio, self.open_sound)
+                self._speech = Speech(metadata, self.limits.chunk, self.send_audio, self.open_sound, self.note_speaking)
+                self._speech.is_muted = self.is_muted
             except ValueError as error:
                 self.finish(format_unknown(str(error)))
                 return
@@ -268,6 +320,10 @@ class Session:
             self._clocks.note_speech(trio.current_time() + self._speech.play(audio))
         except ValueError as error:
             self.note_malformed(RemoteProtocolError(f"audio_base_64 is not base64: {error}", audio.audio_base_64))
+
+    def note_speaking(self, is_speaking: bool) -> None:
+        """The agent begins to speak, or has fallen silent, as far as it is heard here."""
+        self.publish(events.AgentSpeaking(self.name, self.side.conversation_id, is_speaking))
 
     def note_malformed(self, error: RemoteProtocolError) -> None:
         """Log a frame that breaks the protocol, and go on."""
@@ -326,6 +382,12 @@ class Session:
             self.end_tool(call)
             self.publish(events.ToolCallEnded(self.name, conversation_id, call, answer, is_delivered))
 
+    async def decide(self, call: McpToolCall) -> None:
+        """Answer once whether the platform may run a call of its own, unless it does not ask any more."""
+        is_approved = await self.tools.approve(call, self.name, self.side.conversation_id or "")
+        if call.tool_call_id in self.side.open_approvals:
+            self._outbox.put(self.side.send(McpToolApprovalResult(call.tool_call_id, is_approved)))
+
     def end_tool(self, call: ClientToolCall) -> None:
         """Note that a tool call has had its answer."""
         del self._running[call.tool_call_id]
@@ -354,12 +416,15 @@ class Session:
 
     async def watch_clocks(self) -> None:
         """End the session when a clock runs out, unless it is over already and only plays its last words."""
+        self._watching.attach()
         while self.end is None:
             overdue = self._clocks.find_overdue(trio.current_time(), self.link.heard_at)
             if overdue is not None:
                 self.finish(overdue)
-            with trio.CancelScope(deadline=self._clocks.find_next_check(self.link.heard_at)) as self._alarm:
+            self._watching.due = self._clocks.find_next_check(self.link.heard_at)
+            with trio.CancelScope(deadline=self._watching.due) as self._alarm:
                 await trio.sleep_forever()
+        self._watching.rest()
 
     def set_alarm(self) -> None:
         """Wake `watch_clocks` earlier, if something is due earlier now."""

@@ -199,7 +199,7 @@ class Maker:
         """A value for a node of the platform's dialect of JSON Schema."""
         if node.get("enum"):
             return self.chance.choice(node["enum"])
-        if "constant_value" in node:
+        if node.get("constant_value") not in ("", None):  # the platform writes "" where there is none
             return node["constant_value"]
         kinds = node.get("type", "string")
         match kinds if isinstance(kinds, str) else kinds[0]:

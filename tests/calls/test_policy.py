@@ -254,7 +254,7 @@ async def test_a_call_that_asks_runs_only_if_somebody_allows_it(decisions: list[
 async def test_an_answer_that_comes_too_late_changes_nothing() -> None:
     answers: list[Callable[[bool | None], None]] = []
     person = Person(lambda request, answer: answers.append(answer))
-    config = ToolsConfig(time_limit=0.05, named={"add": ToolPolicy(permission="ask")})
+    config = ToolsConfig(time_limit=0.5, named={"add": ToolPolicy(permission="ask")})
     async with open_tool_calls(make_plugins(add), config) as tool_calls:
         tool_calls.approvals.approvers.append(person)
         assert (await ask(tool_calls, "add", {"a": 1})).outcome == "denied"

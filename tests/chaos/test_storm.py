@@ -93,6 +93,9 @@ async def test_the_tools_of_the_workspace_are_called() -> None:
         (tool,) = list_tools(simulator.workspace)
     assert tool.name == LAMP.name
     assert tool.parameters["properties"].keys() == LAMP.parameters["properties"].keys()
+    steps = [step for seed in range(20) for step in make_conversation(seed, [tool]).scenario.steps]
+    levels = [step.parameters["level"] for step in steps if isinstance(step, Call) and "level" in step.parameters]
+    assert sum(isinstance(level, int) for level in levels) > len(levels) / 2  # the others are wrong on purpose
 
 
 async def converse(base_url: str) -> None:

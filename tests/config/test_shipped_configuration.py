@@ -8,14 +8,20 @@ import attrs
 import pytest
 
 from convaid.config import (
+    BudgetConfig,
     CommandConfig,
     Configuration,
+    ControlConfig,
     ConversationConfig,
     DaemonConfig,
+    EventCommandConfig,
+    HistoryConfig,
     LimitsConfig,
     LogConfig,
     OverridesConfig,
     PlatformConfig,
+    RecapConfig,
+    SignedUrlsConfig,
     ToolPolicy,
     ToolsConfig,
     WavConfig,
@@ -65,16 +71,24 @@ def test_three_changed_lines_lead_to_a_real_agent() -> None:
         ("conversations.main.wav", WavConfig),
         ("conversations.main.command", CommandConfig),
         ("conversations.main.limits", LimitsConfig),
+        ("conversations.main.budget", BudgetConfig),
+        ("conversations.main.recap", RecapConfig),
+        ("conversations.main.history", HistoryConfig),
+        ("budget", BudgetConfig),
         ("tools", ToolsConfig),
         ("tools.add_note", ToolPolicy),
+        ("event_commands", EventCommandConfig),
         ("log", LogConfig),
         ("daemon", DaemonConfig),
+        ("control", ControlConfig),
+        ("signed_urls", SignedUrlsConfig),
     ],
 )
 def test_shows_every_setting(place: str, shape: type) -> None:
     table = tomllib.loads(read_with_everything_in_use())
     for name in filter(None, place.split(".")):
         table = table[name]
+    table = table[0] if isinstance(table, list) else table
     assert {field.name for field in attrs.fields(shape)} - {"named"} == set(table) - {"add_note"}
 
 
@@ -89,4 +103,6 @@ def test_shows_the_defaults() -> None:
         defaults["conversations"]["main"].pop(examples, None)
     for example in ("add_note", "snapshot", "journal"):
         del shown["tools"][example]
-    assert shown | {"plugins": {}} == defaults
+    del shown["control"]["path"]
+    del shown["signed_urls"]["secret_file"]
+    assert shown | {"plugins": {}, "event_commands": []} == defaults

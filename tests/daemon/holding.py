@@ -11,7 +11,7 @@ from attrs import define, field
 
 from convaid import events
 from convaid.config import parse_configuration
-from convaid.daemon import Daemon, run_daemon
+from convaid.daemon import Daemon, Service, run_daemon
 from convaid.narration import log_event
 from convaid.plugins import Plugin, Plugins, Tool
 from convaid.simulator import Simulator, SimulatorSettings, open_simulator, parse_scenario
@@ -69,6 +69,7 @@ async def hold(
     base_url: str = "",
     key: str | None = None,
     others: Sequence[Plugin] = (),
+    services: Sequence[Service] = (),
 ) -> AsyncIterator[Held]:
     """Run the daemon against a simulator that plays ``scenarios`` (TOML), one conversation each, the last for ever.
 
@@ -87,6 +88,7 @@ async def hold(
                     plugins,
                     observe=held.note,
                     daemon=held.daemon,
+                    services=services,
                 )
                 held.over.set()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 import trio
@@ -360,10 +360,10 @@ async def test_a_fault_of_ours_ends_one_session_and_nothing_else(monkeypatch: py
 
     build = supervisor.build_initiation
 
-    def break_one(settings: ConversationConfig) -> ConversationInitiationClientData:
+    def break_one(settings: ConversationConfig, *args: Any, **kwargs: Any) -> ConversationInitiationClientData:
         if settings.agent_id == "agent_broken":
             raise ZeroDivisionError
-        return build(settings)
+        return build(settings, *args, **kwargs)
 
     monkeypatch.setattr(supervisor, "build_initiation", break_one)
     configuration = MAIN + '[conversations.broken]\nagent_id = "agent_broken"\n'

@@ -176,6 +176,11 @@ class FullDisk:
 
     def __init__(self, room: int) -> None:
         self.room = room
+        self.closed = 0
+
+    def close(self, descriptor: int) -> None:
+        os.close(descriptor)
+        self.closed += 1
 
     def write(self, descriptor: int, content: bytes | memoryview) -> int:
         if not self.room:
@@ -191,12 +196,14 @@ class FullDisk:
 async def test_a_disk_that_becomes_full_leaves_whole_lines(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(file, "os", FullDisk(room=1000))
+    disk = FullDisk(room=1000)
+    monkeypatch.setattr(file, "os", disk)
     session = await record(make_recorder(folder), ['{"type":"ping","x":"' + "x" * 100 + '"}'] * 50)
     recording = read_recording(find_only(folder))
     assert not recording.is_cut
     assert recording.end is None
     assert session.lost == 51 - len(recording.lines)  # the end is one of them
+    assert disk.closed == 1  # a descriptor for each session would be too many one day
     assert [record.message.partition(": ")[2][:37] for record in caplog.records] == [
         "this session is not recorded any furt"
     ]

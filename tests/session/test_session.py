@@ -503,3 +503,21 @@ async def test_what_was_lost_on_the_way_is_counted(autojump_clock: trio.testing.
         held.platform.say(Ping(1))
         await held.platform.hear()
         assert held.session.count_losses() == {"malformed frame": 1, "unknown type": 1}
+
+
+async def test_a_conversation_outlives_its_limit_until_it_is_quiet(autojump_clock: trio.testing.MockClock) -> None:
+    async with talk(limits=LimitsConfig(life=30, answer=1000)) as held:
+        await held.platform.begin()
+        await trio.sleep(29)
+        held.platform.say(UserTranscript("go on", 1))
+        await trio.sleep(10)
+        assert held.end is None  # the agent owes an answer
+        held.platform.say(AgentResponse("Yes.", 2))
+        await held.over.wait()
+        assert 40 < trio.current_time() < 43
+    async with talk(limits=LimitsConfig(life=30, answer=1000)) as held:
+        await held.platform.begin()
+        began = trio.current_time()
+        held.platform.say(UserTranscript("go on", 1))
+        await held.over.wait()
+        assert 90 <= trio.current_time() - began < 92

@@ -157,6 +157,7 @@ class HistoryRoutes:
                 "authorization_method": "signed_url" if "conversation_signature" in record.query else "public",
                 "feedback": describe_feedback(record),
                 "text_only": not (is_spoken or has_voice),
+                "cost": 0,  # credits
                 "cost_fiat": None,
             },
             "conversation_initiation_client_data": tell_initiation(record),
