@@ -130,7 +130,7 @@ def test_what_the_documentation_says_of_the_unit_is_so() -> None:
 def test_a_python_that_the_unit_cannot_see_is_refused(tmp_path: Path) -> None:
     package = PYTHON
     assert find_obstacles(PYTHON, package) == []
-    (words,) = find_obstacles(Path("/root/env/bin/python"), package)
+    (words,) = find_obstacles(Path("/opt/nothing/bin/python"), package)
     assert "is not there" in words
     hidden = tmp_path / "python"
     hidden.symlink_to(PYTHON)
