@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PLUGINS := $(wildcard plugins/*)
+PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 PACKAGES := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
 .PHONY: demo test check strangers strangers-table faults chaos soak bench clean
