@@ -198,14 +198,15 @@ async def run_daemon(
                             await background.start(match_tools, configuration, plugins, api_key, tool_calls)
                         async with trio.open_nursery() as conversations:
                             pool = Pool(configuration.daemon.pool_size, configuration.daemon.queue_size)
-                            daemon.keeper = keeper = Keeper(conversations, pool)
+                            keeper = Keeper(conversations, pool)
+                            background.start_soon(end_on_request, daemon.stop, keeper)
+                            for service in services:  # first: one that cannot be had costs no conversation
+                                await background.start(service, daemon)
                             for name in configuration.conversations:
                                 keeper.add(daemon.make_conversation(name, configuration, api_key))
+                            daemon.keeper = keeper
                             for name, wish in daemon.wishes:
                                 daemon.grant(name, wish)
-                            background.start_soon(end_on_request, daemon.stop, keeper)
-                            for service in services:
-                                await background.start(service, daemon)
                             task_status.started(daemon)
                 finally:
                     announcer.tell()

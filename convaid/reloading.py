@@ -75,9 +75,9 @@ async def take_on(daemon: Daemon) -> Reload:
     configuration = await trio.to_thread.run_sync(daemon.read_configuration)
     api_key = require_api_key(configuration, os.environ)
     keeper = daemon.keeper
-    assert keeper is not None, "a daemon is reloaded once it is ready"
-    if daemon.stop.is_set() or keeper.is_over:
-        raise ConfigurationError("the configuration", [Problem("", "is not read again: the daemon ends")])
+    if keeper is None or daemon.stop.is_set() or keeper.is_over:
+        when = "starts" if keeper is None else "ends"
+        raise ConfigurationError("the configuration", [Problem("", f"is not read again: the daemon {when}")])
     with keeper.exchange():
         return await exchange(daemon, keeper, configuration, api_key)
 

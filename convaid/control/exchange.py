@@ -8,6 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from convaid.calls.desk import Desk
+from convaid.control.failures import ControlError
 from convaid.control.feed import Feed
 from convaid.control.peers import Peer
 from convaid.daemon import Daemon
@@ -36,7 +37,9 @@ class Exchange:
 
     @property
     def keeper(self) -> Keeper:
-        assert self.daemon.keeper is not None, "services begin after it"
+        """Of the daemon. Raises `ControlError` while that starts: services are there first."""
+        if self.daemon.keeper is None:
+            raise ControlError(503, "starting", "the daemon is just starting", "Ask again in a moment.")
         return self.daemon.keeper
 
     def find_conversation(self) -> Keeping:
