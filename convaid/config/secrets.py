@@ -33,7 +33,6 @@ _SECRET_SHAPES = [  # what such a secret has about it, in small letters; its sha
         rf"\1{MASK}",
     ),
     (("eyj",), re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), MASK),  # tokens that are signed JSON (JWT)
-    (("bearer ",), re.compile(r"\b(bearer )[\w.~+/-]{8,}=*", re.IGNORECASE), rf"\1{MASK}"),
     (("xi-api-key",), re.compile(rf"""(xi-api-key{_IS})[^\s"',}}]+""", re.IGNORECASE), rf"\1{MASK}"),
     (
         ("?", "&"),
@@ -47,7 +46,7 @@ _SECRET_SHAPES = [  # what such a secret has about it, in small letters; its sha
         rf"\1{MASK}",
     ),
     # A word of that length with a digit in it is no word.
-    (("bearer ",), re.compile(r"""(\bbearer )(?=[^\s"',}]*\d)[^\s"',}]{16,}""", re.IGNORECASE), rf"\1{MASK}"),
+    (("bearer ",), re.compile(r"""(\bbearer )(?=[^\s"',}]*(?:\d|\.\w))[^\s"',}]{8,}""", re.IGNORECASE), rf"\1{MASK}"),
 ]
 _SECRET_NAME = re.compile(
     r"^secret__|(^|[_-])(key|apikey|token|secret|password|passphrase|credentials?|signature|authorization)$",

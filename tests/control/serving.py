@@ -76,7 +76,7 @@ async def open_control(*scenarios: str, configuration: str, **options: Any) -> A
         path = Path(folder, "control.sock")
         text = f'{configuration}\n[control]\npath = "{path}"\n'
         async with hold(*scenarios, configuration=text, services=[serve_control], **options) as held:
-            while not await trio.Path(path).exists():
+            while held.daemon.keeper is None:
                 assert not held.over.is_set()
                 await trio.sleep(0.005)
             yield held, path

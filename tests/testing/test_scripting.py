@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,16 +89,14 @@ def make_evening() -> Story:
 async def test_the_tools_of_the_recording_pass_its_scenario() -> None:
     report = await run_both(make_evening())
     assert report.failure is None
-    assert [(call.tool, call.outcome) for call in report.calls] == [
-        ("add", "ok"),
-        ("echo", "ok"),
-        ("echo", "error"),
-        ("echo", "ok"),
-        ("add", "ok"),
-        ("echo", "ok"),
-        ("wait_long", "ok"),
-    ]
-    assert report.calls[4].parameters == {"a": 1, "b": None}
+    # In no order: some of them run at once, and which is over first is chance.
+    assert Counter((call.tool, call.outcome) for call in report.calls) == {
+        ("add", "ok"): 2,
+        ("echo", "ok"): 3,
+        ("echo", "error"): 1,
+        ("wait_long", "ok"): 1,
+    }
+    assert {"a": 1, "b": None} in [call.parameters for call in report.calls]
     assert "user: And name, by voice?" in report.transcript
 
 
