@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote
 import h11
 import orjson
 import trio
+from attrs import evolve
 
 from convaid.simulator.answers import Answer, Request, refuse
 
@@ -43,7 +44,9 @@ class HttpConnection:
             with trio.move_on_after(IDLE_LIMIT):
                 return await self._read_request()
         except h11.RemoteProtocolError as error:
-            await self.answer(refuse(error.error_status_hint, "bad_request", str(error)))
+            refusal = refuse(error.error_status_hint, "bad_request", str(error))
+            # Said, so that the peer does not send its next request into a connection that is closed meanwhile.
+            await self.answer(evolve(refusal, headers={"Connection": "close"}))
         except trio.BrokenResourceError:
             pass
         return None

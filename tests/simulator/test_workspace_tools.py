@@ -208,6 +208,7 @@ async def test_a_body_that_makes_no_sense_gets_an_answer(
     async with open_provisioning() as (_, http):
         answer = await http.post(TOOLS, content=body, headers={"content-type": "application/json"} | headers)
         assert answer.status_code == status
+        assert answer.headers.get("connection") == ("close" if status == 413 else None)
         assert kind is None or [fault["type"] for fault in answer.json()["detail"]] == [kind]
         assert (await http.get(TOOLS)).status_code == 200
 
