@@ -62,14 +62,13 @@ def print_status(found: dict[str, Any]) -> None:
         times = f", {warned['count']} times" if warned["count"] > 1 else ""
         say_line(f"{describe_seconds(time.time() - warned['at'])} ago{times}: {warned['text']}", dim=True)
     if used := found["budget"].get("all"):
-        day, month = used["minutes_of_day"], used["minutes_of_month"]
-        say_line(
-            f"open for {day:.0f} min today, {month:.0f} min this month, {used['starts_of_hour']:.0f} starts in an hour"
-        )
+        day, month, starts = used["minutes_of_day"], used["minutes_of_month"], used["starts_of_hour"]
+        times = "once" if starts == 1 else f"{starts:.0f} times"
+        say_line(f"open for {day:.0f} min today, {month:.0f} min this month; started {times} in the last hour")
     if found["approvals_pending"]:
-        say_line(f"{found['approvals_pending']} calls wait for permission (`convaid approve`)", fg="yellow")
+        say_line(f"tool calls that wait for permission: {found['approvals_pending']} (`convaid approve`)", fg="yellow")
     if found["calls_running"]:
-        say_line(f"{found['calls_running']} tool calls (`convaid calls`)")
+        say_line(f"tool calls: {found['calls_running']} (`convaid calls`)")
 
 
 def describe_conversation(found: dict[str, Any]) -> str:
