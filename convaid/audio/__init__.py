@@ -5,9 +5,21 @@ Everything is mono. PCM means signed 16-bit little-endian. What needs numpy impo
 
 from __future__ import annotations
 
-from convaid.audio.conversion import Converter
+from convaid.audio.conversion import Converter, Gain
 from convaid.audio.formats import FORMATS, AudioFormat
-from convaid.audio.levels import make_tone, measure_level
+from convaid.audio.levels import fade, fade_edges, make_tone, measure_level, to_factor
 from convaid.audio.wav import WavReader, WavWriter
 
-__all__ = ["FORMATS", "AudioFormat", "Converter", "WavReader", "WavWriter", "make_tone", "measure_level"]
+__all__ = [
+    "FORMATS",
+    "AudioFormat",
+    "Converter",
+    "Gain",
+    "WavReader",
+    "WavWriter",
+    "fade",
+    "fade_edges",
+    "make_tone",
+    "measure_level",
+    "to_factor",
+]

@@ -1,8 +1,8 @@
-"""Sample arithmetic on numpy arrays: μ-law, resampling, mixing down.
+"""Sample arithmetic on numpy arrays: μ-law, resampling, loudness, mixing down.
 
 Importing this module imports numpy and samplerate, so import it where a sample must really be changed and not before:
-text conversations, and voice where all formats agree, need neither. Where one of the two is missing, the import raises
-`ConvaidError` with the remedy.
+text conversations, and voice where all formats agree and nothing is made louder, need neither. Where one of the two is
+missing, the import raises `ConvaidError` with the remedy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ except ImportError as error:
         f"converting audio needs a package that is not installed ({error.name}): pip install 'convaid[audio]'"
     ) from error
 
-__all__ = ["Resampler", "Samples", "decode_pcm", "decode_ulaw", "encode_pcm", "encode_ulaw", "mix_down"]
+__all__ = ["Resampler", "Samples", "Scaler", "decode_pcm", "decode_ulaw", "encode_pcm", "encode_ulaw", "mix_down"]
 
 Samples = npt.NDArray[np.int16]
 
@@ -92,6 +92,36 @@ class Resampler:
         self._filter.reset()
         self._taken = self._given = 0
         return tail
+
+
+class Scaler:
+    """Makes one stream of samples louder or softer; what is too loud for 16 bits is clipped.
+
+    A change of the factor is spread over ``ramp`` samples, in a straight line, so that it does not click.
+    """
+
+    def __init__(self, factor: float, ramp: int) -> None:
+        self._factor = self._target = factor
+        self._ramp = ramp
+        self._left = 0
+
+    def change(self, factor: float) -> None:
+        """From the next sample on, move to another factor."""
+        if factor != self._target:
+            self._target, self._left = factor, self._ramp
+
+    def scale(self, samples: Samples) -> Samples:
+        """The next samples, at the loudness that is due."""
+        if not self._left:
+            return samples if self._target == 1 else _round_to_samples(samples * (self._target / FULL_SCALE))
+        count = min(self._left, len(samples))
+        end = self._factor + (self._target - self._factor) * count / self._left
+        line = np.linspace(self._factor, end, count + 1)[1:]
+        self._left -= count
+        self._factor = end if self._left else self._target
+        moving = _round_to_samples(samples[:count] * line / FULL_SCALE)
+        rest = samples[count:]
+        return np.concatenate([moving, self.scale(rest)]) if len(rest) else moving
 
 
 def mix_down(frames: bytes, width: int, channels: int) -> bytes:

@@ -1,4 +1,4 @@
-"""How loud samples are, and samples of a given loudness. Standard library only: it is little arithmetic.
+"""How loud samples are, samples of a given loudness, and fading. Standard library only: it is little arithmetic.
 
 Levels are dBFS: the root mean square in decibels below a full-scale square wave, so that a full-scale sine has -3.
 """
@@ -9,7 +9,7 @@ import functools
 import math
 from array import array
 
-__all__ = ["make_tone", "measure_level"]
+__all__ = ["fade", "fade_edges", "make_tone", "measure_level", "to_factor"]
 
 FULL_SCALE = 32768
 
@@ -29,3 +29,26 @@ def make_tone(frequency: float, seconds: float, rate: int, level: float = -12.0)
     amplitude = FULL_SCALE * math.sqrt(2) * 10 ** (level / 20)
     turn = 2 * math.pi * frequency / rate  # radians per sample
     return array("h", (round(amplitude * math.sin(turn * n)) for n in range(round(seconds * rate)))).tobytes()
+
+
+def to_factor(decibels: float) -> float:
+    """What samples are multiplied with to be so much louder, or softer where it is negative."""
+    return float(10 ** (decibels / 20))
+
+
+def fade(pcm: bytes | bytearray, start: float, end: float) -> bytes:
+    """The samples of s16le, from ``start`` times as loud to ``end`` times, both from 0 to 1, over their whole length.
+
+    It goes along half a cosine: a straight line has two corners, which are heard in a low tone. 10 ms are a quiet end.
+    """
+    samples = array("h", bytes(pcm))
+    middle, reach, turn = (start + end) / 2, (start - end) / 2, math.pi / max(len(samples), 1)
+    return array(
+        "h", (round(sample * (middle + reach * math.cos(turn * (n + 1)))) for n, sample in enumerate(samples))
+    ).tobytes()
+
+
+def fade_edges(pcm: bytes, rate: int, seconds: float = 0.01) -> bytes:
+    """Sound that begins and ends without a click: faded in and out, over ``seconds`` or half of its length."""
+    size = 2 * min(round(seconds * rate), len(pcm) // 4)
+    return fade(pcm[:size], 0, 1) + pcm[size : len(pcm) - size] + fade(pcm[len(pcm) - size :], 1, 0)
