@@ -5,9 +5,7 @@ from convaid.config.checks import REGIONS
 from convaid.config.describing import describe_configuration
 from convaid.config.loading import load_configuration, parse_configuration
 from convaid.config.model import (
-    AudioConfig,
     BudgetConfig,
-    CommandConfig,
     Configuration,
     ControlConfig,
     ConversationConfig,
@@ -19,21 +17,23 @@ from convaid.config.model import (
     OverridesConfig,
     PlatformConfig,
     RecapConfig,
-    WavConfig,
 )
 from convaid.config.policy import PermissionRule, Rate, ToolPolicy, ToolsConfig
 from convaid.config.secrets import Secret, mask_text, mask_url
 from convaid.config.signed_urls import SignedUrlsConfig
+from convaid.config.sound import AudioConfig, ChimesConfig, CommandConfig, DeviceConfig, SpeechConfig, WavConfig
 
 __all__ = [
     "REGIONS",
     "AudioConfig",
     "BudgetConfig",
+    "ChimesConfig",
     "CommandConfig",
     "Configuration",
     "ControlConfig",
     "ConversationConfig",
     "DaemonConfig",
+    "DeviceConfig",
     "EventCommandConfig",
     "HistoryConfig",
     "LimitsConfig",
@@ -45,6 +45,7 @@ __all__ = [
     "RecapConfig",
     "Secret",
     "SignedUrlsConfig",
+    "SpeechConfig",
     "ToolPolicy",
     "ToolsConfig",
     "WavConfig",

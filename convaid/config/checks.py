@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from convaid.patterns import find_pattern_problem
 from convaid.structuring import nearest
 from convaid.timetable import Timetable
+from convaid.wording import shorten
 
 __all__ = [
     "REGIONS",
@@ -25,6 +27,7 @@ __all__ = [
     "check_event_names",
     "check_json",
     "check_own_url",
+    "check_patterns",
     "check_program",
     "check_schedule",
     "check_variable",
@@ -75,6 +78,12 @@ def check_event_names(_: object, field: Field, value: Iterable[str]) -> None:
             found = nearest(name, known)
             hint = f'did you mean "{found[0]}"?' if found else f"there are {', '.join(sorted(EVENT_NAMES.values()))}"
             raise ValueError(f'there is no event "{name}"; {hint}')
+
+
+def check_patterns(_: object, field: Field, value: Iterable[str]) -> None:
+    for pattern in value:
+        if problem := find_pattern_problem(pattern):
+            raise ValueError(f"{shorten(pattern)!r} {problem}")
 
 
 def check_program(_: object, field: Field, value: list[str]) -> None:

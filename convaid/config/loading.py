@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -166,9 +167,15 @@ def _explain_syntax(message: str) -> Problem:
 
 def _settle_paths(configuration: Configuration, folder: Path) -> Configuration:
     def settle(path: Path | None) -> Path | None:
-        return None if path is None else folder / path.expanduser()
+        return None if path is None else folder / os.path.expanduser(path)  # Path's own raises for "~nobody"
 
     def settle_conversation(conversation: ConversationConfig) -> ConversationConfig:
+        chimes = {
+            name: str(settle(Path(chime)))
+            for name, chime in attrs.asdict(conversation.chimes).items()
+            if chime not in ("none", "default")
+        }
+        conversation = attrs.evolve(conversation, chimes=attrs.evolve(conversation.chimes, **chimes))
         if (wav := conversation.wav) is None:
             return conversation
         wav = attrs.evolve(wav, microphone=settle(wav.microphone), speaker=settle(wav.speaker))

@@ -35,12 +35,11 @@ from convaid.config.checks import (
 from convaid.config.policy import ToolsConfig
 from convaid.config.secrets import Secret, mask_table, mask_url, secrets_of_table, secrets_of_url
 from convaid.config.signed_urls import SignedUrlsConfig
+from convaid.config.sound import AudioConfig, ChimesConfig, CommandConfig, DeviceConfig, SpeechConfig, WavConfig
 from convaid.errors import Problem, StructureError
 
 __all__ = [
-    "AudioConfig",
     "BudgetConfig",
-    "CommandConfig",
     "Configuration",
     "ControlConfig",
     "ConversationConfig",
@@ -52,7 +51,6 @@ __all__ = [
     "OverridesConfig",
     "PlatformConfig",
     "RecapConfig",
-    "WavConfig",
 ]
 
 SHORTEST_CHUNK = 0.01  # seconds: less is nothing but overhead
@@ -94,31 +92,6 @@ class OverridesConfig:
     language: str | None = None
     voice_id: str | None = None
     text_only: bool | None = None
-
-
-@frozen
-class WavConfig:
-    """``[conversations.NAME.wav]``: a file that is heard as the microphone, and one that agent speech is written to."""
-
-    microphone: Path | None = None
-    speaker: Path | None = None
-
-
-@frozen
-class CommandConfig:
-    """``[conversations.NAME.command]``: programs that write and read raw PCM (s16le, mono), with their arguments."""
-
-    microphone: tuple[str, ...] = ()
-    speaker: tuple[str, ...] = ()
-    rate: int = field(default=16000)  # samples per second, of both programs
-
-    @rate.validator
-    def _check_rate(self, field: Field, value: int) -> None:
-        if not 8000 <= value <= 192000:
-            raise ValueError(f"must be between 8000 and 192000 samples per second, not {value}")
-
-
-AudioConfig = WavConfig | CommandConfig
 
 
 @frozen
@@ -197,7 +170,8 @@ class ConversationConfig:
     start: Literal["always", "once", "on_demand", "schedule"] = "always"
     schedule: list[str] = field(factory=list, validator=check_schedule)  # hours of the week, local time
     record: bool = False  # every session's frames, into a file of the state folder's
-    audio: Literal["none", "wav", "command"] = "none"
+    audio: str = "none"  # "wav", "command", "device", or what a plugin calls its own
+    echo: Literal["auto", "system", "aec", "gate", "duck", "none"] = "auto"
     overrides: OverridesConfig = field(factory=OverridesConfig)
     dynamic_variables: dict[str, str | float | int | bool | list[str | float | int | bool]] = field(
         factory=dict, validator=check_json, repr=lambda table: repr(mask_table(table))
@@ -205,7 +179,10 @@ class ConversationConfig:
     custom_llm_extra_body: dict[str, Any] = field(factory=dict, validator=check_json, repr=False)
     initiation: dict[str, Any] = field(factory=dict, validator=check_json, repr=False)
     wav: WavConfig | None = None
-    command: CommandConfig | None = None
+    command: CommandConfig = field(factory=CommandConfig)
+    device: DeviceConfig = field(factory=DeviceConfig)
+    speech: SpeechConfig = field(factory=SpeechConfig)
+    chimes: ChimesConfig = field(factory=ChimesConfig)
     limits: LimitsConfig = field(factory=LimitsConfig)
     budget: BudgetConfig = field(factory=BudgetConfig)
     recap: RecapConfig = field(factory=RecapConfig)
@@ -236,7 +213,7 @@ class ConversationConfig:
         if self.audio != "none":
             if self.overrides.text_only:
                 yield Problem("overrides.text_only", f'cannot be true with audio = "{self.audio}"; remove one of them')
-            if self.sound is None or not (self.sound.microphone or self.sound.speaker):
+            if self.audio in ("wav", "command", "device") and not self._names_devices:
                 yield Problem(self.audio, f'needs a microphone, a speaker or both with audio = "{self.audio}"')
         if (self.start == "schedule") != bool(self.schedule):
             words = 'goes with start = "schedule", as in schedule = ["Mon-Fri 08:00-18:00"]'
@@ -246,13 +223,22 @@ class ConversationConfig:
                 yield Problem(f"dynamic_variables.{name}", "cannot be set: names with system__ belong to the platform")
 
     @property
+    def _names_devices(self) -> bool:
+        if self.sound is None:
+            return False
+        return any(
+            device is None if isinstance(self.sound, CommandConfig) and not device else bool(device)  # None: is found
+            for device in (self.sound.microphone, self.sound.speaker)
+        )
+
+    @property
     def needs_api_key(self) -> bool:
         return self.auth in ("signed_url", "api_key_header")
 
     @property
     def sound(self) -> AudioConfig | None:
         """The table that ``audio`` names; None for a conversation in text."""
-        return {"none": None, "wav": self.wav, "command": self.command}[self.audio]
+        return {"wav": self.wav, "command": self.command, "device": self.device}.get(self.audio)
 
 
 @frozen

@@ -1,12 +1,26 @@
-"""Sound devices: what a session hears and speaks through.
+"""Sound devices: what is heard, and spoken through.
 
-`open_sound` opens what the configuration names. There are two kinds: WAV files at real-time pace, and programs that
-record and play raw PCM. `Microphone` and `Speaker` are what a session knows of them.
+`open_microphone` and `open_speaker` open what the configuration names: devices of this machine through PortAudio,
+programs that record and play raw PCM, WAV files at real-time pace, or what a plugin brings. `Microphone` and `Speaker`
+are what the rest knows of them: s16le mono at the device's own rate. A device that is lost is noted, and opened again
+for as long as it takes (`convaid.devices.kept`); the sound of its thread waits in a ring (`convaid.devices.ring`).
 """
 
 from __future__ import annotations
 
-from convaid.devices.interfaces import HELD_LIMIT, STEP, DeviceError, Microphone, Sound, Speaker
-from convaid.devices.sound import open_sound
+from convaid.devices.converted import convert_microphone
+from convaid.devices.interfaces import HELD_LIMIT, STEP, DeviceError, DeviceNote, Microphone, NoteDevice, Speaker
+from convaid.devices.opening import open_microphone, open_speaker
 
-__all__ = ["HELD_LIMIT", "STEP", "DeviceError", "Microphone", "Sound", "Speaker", "open_sound"]
+__all__ = [
+    "HELD_LIMIT",
+    "STEP",
+    "DeviceError",
+    "DeviceNote",
+    "Microphone",
+    "NoteDevice",
+    "Speaker",
+    "convert_microphone",
+    "open_microphone",
+    "open_speaker",
+]

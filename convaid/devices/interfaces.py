@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Literal, Protocol
 
 from attrs import frozen
 
 from convaid.audio import AudioFormat
 from convaid.errors import ConvaidError
 
-__all__ = ["HELD_LIMIT", "STEP", "DeviceError", "Microphone", "Sound", "Speaker"]
+__all__ = ["HELD_LIMIT", "STEP", "DeviceError", "DeviceNote", "Microphone", "NoteDevice", "Role", "Speaker"]
 
 STEP = 0.02  # seconds of one piece of sound: the grain in which speech can be interrupted
 HELD_LIMIT = 0.1  # seconds that a speaker takes ahead of its listener: enough for a late task, little to forget
@@ -19,9 +20,33 @@ class DeviceError(ConvaidError):
     """A device cannot be opened as it is configured, and waiting would not help: the remedy is in the message."""
 
 
+Role = Literal["microphone", "speaker"]
+
+
+@frozen
+class DeviceNote:
+    """What has become of a device: it works (again), it is gone, it gives nothing but zeros.
+
+    ``device`` is its name, "" where none was found; ``detail`` says what was seen and what helps, "" where all is well.
+    """
+
+    role: Role
+    state: Literal["open", "lost", "silent"]
+    device: str
+    detail: str = ""
+
+
+NoteDevice = Callable[[DeviceNote], None]
+"""Takes note at once, on the loop that opened the device; raises nothing."""
+
+
 class Microphone(Protocol):
     @property
     def format(self) -> AudioFormat: ...
+
+    @property
+    def age(self) -> float:
+        """Seconds that what was read last had waited for it."""
 
     async def read(self) -> bytes:
         """The next whole samples, as they come in real time; never empty, and never the end.
@@ -46,16 +71,15 @@ class Speaker(Protocol):
         goes unheard but takes its time.
         """
 
+    def tap(self, take: Callable[[bytes, int], None] | None) -> None:
+        """From now on ``take``, if any, gets all that goes to the listener as it is played, silence too, and its rate.
+
+        It is called from any thread, returns at once and raises nothing: an echo canceller learns what to take away.
+        There is one; it takes the place of the one before.
+        """
+
     def drop(self) -> None:
         """Forgets what is held, so that the listener hears no more of it; a `write` that waits returns."""
 
     async def drain(self) -> None:
         """Returns when all that was written has been heard. The caller bounds it: a device may be stuck."""
-
-
-@frozen
-class Sound:
-    """The two devices of one session, speaking the session's audio formats."""
-
-    microphone: Microphone
-    speaker: Speaker

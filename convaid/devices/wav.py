@@ -7,7 +7,7 @@ takes less time than handing it to a worker thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -16,11 +16,9 @@ from typing import BinaryIO
 import trio
 
 from convaid.audio import AudioFormat, WavReader, WavWriter
-from convaid.config import WavConfig
-from convaid.devices.converted import convert_sound
-from convaid.devices.interfaces import HELD_LIMIT, STEP, DeviceError, Sound
+from convaid.devices.interfaces import HELD_LIMIT, STEP, DeviceError, DeviceNote, NoteDevice
 
-__all__ = ["WavMicrophone", "WavSpeaker", "open_wav_sound"]
+__all__ = ["WavMicrophone", "WavSpeaker", "open_wav_microphone", "open_wav_speaker"]
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +33,10 @@ class WavMicrophone:
         self._reader = reader
         self._position = 0.0  # seconds since the start that have been given
         self._started = trio.current_time()
+
+    @property
+    def age(self) -> float:
+        return max(0.0, trio.current_time() - self._started - self._position)
 
     async def read(self) -> bytes:
         self._started = max(self._started, trio.current_time() - self._position - self.CATCH_UP)
@@ -66,6 +68,7 @@ class WavSpeaker:
         self._heard = 0  # bytes since the start, silence included
         self._held = bytearray()
         self._dropped = trio.Event()
+        self._take: Callable[[bytes, int], None] | None = None
 
     @property
     def held(self) -> float:
@@ -77,6 +80,9 @@ class WavSpeaker:
         with trio.move_on_after(max(0.0, self.held - HELD_LIMIT)):
             await self._dropped.wait()
         self.play()
+
+    def tap(self, take: Callable[[bytes, int], None] | None) -> None:
+        self._take = take
 
     def drop(self) -> None:
         self.play()
@@ -94,6 +100,7 @@ class WavSpeaker:
         heard = bytes(self._held[:due])
         del self._held[:due]
         self._heard += due
+        self._tell(heard, due)
         if self._writer and due:
             try:
                 self._writer.write(heard, silence=due - len(heard))
@@ -101,29 +108,44 @@ class WavSpeaker:
                 log.error("the recording of the agent's speech ends here: %s", error)
                 self._writer = None
 
+    def _tell(self, heard: bytes, due: int) -> None:
+        second = self.format.bytes_for(1.0)
+        for start in range(0, due if self._take else 0, second):  # hours of silence are not to be held at once
+            size = min(second, due - start)
+            if self._take:
+                self._take(heard[start : start + size].ljust(size, b"\0"), self.format.rate)
+
     def _due(self) -> int:
         return self.format.bytes_for(trio.current_time() - self._started) - self._heard
 
 
 @asynccontextmanager
-async def open_wav_sound(
-    settings: WavConfig, user_input: AudioFormat, agent_output: AudioFormat
-) -> AsyncIterator[Sound]:
-    """See `open_sound`. The microphone reads its file from the beginning; the speaker overwrites nothing.
+async def open_wav_microphone(path: Path | None, rate: int, note: NoteDevice) -> AsyncIterator[WavMicrophone]:
+    """See `open_microphone`; the file is read from its beginning."""
+    with ExitStack() as files:
+        reader = None
+        if path:
+            with _blame(path, "microphone"):
+                reader = WavReader(files.enter_context(_open_file(path)))
+        note(DeviceNote("microphone", "open", str(path or "")))
+        yield WavMicrophone(reader, rate)
+
+
+@asynccontextmanager
+async def open_wav_speaker(path: Path | None, rate: int, note: NoteDevice) -> AsyncIterator[WavSpeaker]:
+    """See `open_speaker`; it overwrites nothing.
 
     Where its file is there already, a recording of an earlier session, it takes the next free name: ``out-2.wav``.
     """
     with ExitStack() as files:
-        reader = writer = None
-        if settings.microphone:
-            with _blame(settings.microphone, "microphone"):
-                reader = WavReader(files.enter_context(_open_file(settings.microphone)))
-        if settings.speaker:
-            with _blame(settings.speaker, "speaker"):
-                writer = WavWriter(files.enter_context(_open_next(settings.speaker)), agent_output.rate)
-        speaker = WavSpeaker(writer, agent_output.rate)
+        writer = None
+        if path:
+            with _blame(path, "speaker"):
+                writer = WavWriter(files.enter_context(_open_next(path)), rate)
+        speaker = WavSpeaker(writer, rate)
         files.callback(speaker.play)  # up to the end of the session
-        yield convert_sound(Sound(WavMicrophone(reader, user_input.rate), speaker), user_input, agent_output)
+        note(DeviceNote("speaker", "open", str(path or "")))
+        yield speaker
 
 
 def _open_file(path: Path) -> BinaryIO:

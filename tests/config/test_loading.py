@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convaid.config import (
+    ChimesConfig,
     CommandConfig,
     Configuration,
     LimitsConfig,
@@ -88,7 +89,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         [conversations.b]
         agent_id = "agent_x"
         limits.life = -1
-        audio = "wave"
+        echo = "gates"
         [tools]
         paralel = 3
         [tools.x]
@@ -104,7 +105,8 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert sorted(problems) == [
         'conversations.Main.agentid: is not known; did you mean "agent_id"?',
         "conversations.Main: has a name with more than a-z, 0-9, _ and -; rename it",
-        'conversations.b.audio: expected one of "none", "wav", "command", got the text "wave"; did you mean "wav"?',
+        'conversations.b.echo: expected one of "auto", "system", "aec", "gate", "duck", "none", got the text "gates"; '
+        'did you mean "gate"?',
         "conversations.b.limits.life: must be longer than 0 seconds, not -1; inf stands for no limit",
         'log.level: expected one of "debug", "info", "warning", "error", got the text "warn"; did you mean "warning"?',
         'logs: is not known; did you mean "log"?',
@@ -133,15 +135,22 @@ def test_all_mistakes_are_told_at_once() -> None:
             "expected an https:// URL of yours that answers with a signed URL",
         ),
         ('audio = "wav"', 'wav: needs a microphone, a speaker or both with audio = "wav"'),
-        ('audio = "command"\ncommand = {}', 'command: needs a microphone, a speaker or both with audio = "command"'),
+        (
+            'audio = "command"\ncommand = {microphone = [], speaker = []}',
+            'command: needs a microphone, a speaker or both with audio = "command"',
+        ),
         (
             'audio = "wav"\nwav.speaker = "a.wav"\noverrides.text_only = true',
             'overrides.text_only: cannot be true with audio = "wav"; remove one of them',
         ),
+        (
+            "speech.rate = 22050",
+            "speech.rate: must be one of 8000, 16000, 24000, 32000, 48000 samples per second, not 22050",
+        ),
         ("command.rate = 44", "command.rate: must be between 8000 and 192000 samples per second, not 44"),
         (
             'command.microphone = "arecord -q"',
-            'command.microphone: expected a list, got the text "arecord -q"',
+            'command.microphone: expected a list or nothing (null), got the text "arecord -q"',
         ),
         (
             "limits.ping_interval = 9",
@@ -260,12 +269,21 @@ def test_paths_start_at_the_files_folder(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HOME", "/home/ada")
     file = tmp_path / "config.toml"
     file.write_text(
-        f'platform.api_key_file = "key"\n{MAIN}wav.microphone = "~/in.wav"\nwav.speaker = "/tmp/out.wav"\n',
+        f'platform.api_key_file = "key"\n{MAIN}wav.microphone = "~/in.wav"\nwav.speaker = "/tmp/out.wav"\n'
+        'chimes = {activation = "default", end = "end.wav"}\n',
         encoding="utf-8-sig",  # some editors begin a file with a mark
     )
     configuration = load_configuration(file)
     assert configuration.platform.api_key_file == tmp_path / "key"
     assert configuration.conversations["main"].wav == WavConfig(Path("/home/ada/in.wav"), Path("/tmp/out.wav"))
+    assert configuration.conversations["main"].chimes == ChimesConfig("default", "none", str(tmp_path / "end.wav"))
+
+
+def test_the_home_of_nobody_is_a_name_like_any_other(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f'{MAIN}chimes = {{end = "~nosuchuser/end.wav"}}\n')
+    path = load_configuration(file).conversations["main"].chimes.end
+    assert path == str(tmp_path / "~nosuchuser/end.wav")
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
