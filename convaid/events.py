@@ -22,13 +22,16 @@ __all__ = [
     "ApprovalRequest",
     "Connected",
     "Connecting",
+    "DeviceChanged",
     "Ended",
     "Event",
+    "Heard",
     "MessageReceived",
     "MessageSent",
     "Muted",
     "Outcome",
     "RetryPlanned",
+    "SelfHeard",
     "SpeechInterrupted",
     "ToolAnswer",
     "ToolCallEnded",
@@ -180,13 +183,56 @@ class Muted:
 
 
 @frozen
+class DeviceChanged:
+    """A microphone or speaker works (again), is gone, or gives nothing but zeros; the conversation goes on meanwhile.
+
+    ``device`` is its name, "" where none was found; ``detail`` what was seen, and what helps.
+    """
+
+    conversation: str
+    conversation_id: str | None
+    role: Literal["microphone", "speaker"]
+    state: Literal["open", "lost", "silent"]
+    device: str
+    detail: str
+
+
+@frozen
+class SelfHeard:
+    """What the platform took for the user is what the agent has just said: it hears itself."""
+
+    conversation: str
+    conversation_id: str | None
+    text: str
+
+
+@frozen
+class Heard:
+    """A turn of the agent's whose speech was cut off: what had left the speaker by then.
+
+    ``seconds`` had been heard, ``unheard`` seconds had arrived and will not be. ``text`` is how far that is in the
+    agent's words: by the platform's timing of the characters, else estimated, in whole words; None where the words are
+    not known.
+    """
+
+    event_id: int
+    seconds: float
+    unheard: float
+    text: str | None
+
+
+@frozen
 class SpeechInterrupted:
-    """The user cut in; ``seconds`` of agent speech that had arrived will not be heard."""
+    """The user cut in; ``seconds`` of agent speech that had arrived will not be heard.
+
+    ``heard`` says of each turn that was cut how far it had been heard; empty where nothing was left to be heard.
+    """
 
     conversation: str
     conversation_id: str | None
     event_id: int
     seconds: float
+    heard: tuple[Heard, ...] = ()
 
 
 @frozen
@@ -194,7 +240,8 @@ class Ended:
     """A session is over; ``conversation_id`` is None where it never began.
 
     ``seconds`` counts from the beginning of the connection. ``losses`` says what was ignored, dropped or filled up with
-    silence on the way, and how often; empty in most sessions.
+    silence on the way, and how often; empty in most sessions. ``heard`` says how far the agent's last words had been
+    heard, where the end cut them off.
     """
 
     conversation: str
@@ -202,6 +249,7 @@ class Ended:
     end: SessionEnd
     seconds: float
     losses: Mapping[str, int] = field(factory=dict)
+    heard: tuple[Heard, ...] = ()
 
 
 @frozen
@@ -222,6 +270,8 @@ Event = (
     | ToolCallEnded
     | AgentSpeaking
     | Muted
+    | DeviceChanged
+    | SelfHeard
     | ApprovalAsked
     | ApprovalAnswered
     | SpeechInterrupted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,18 +13,18 @@ import trio
 
 from convaid import events
 from convaid.budget import Budget, BudgetError, open_budget
-from convaid.calls import list_offered, note_told
+from convaid.calls import ToolCalls, list_offered, note_told
 from convaid.config import Configuration, ConversationConfig, Secret, ToolsConfig
 from convaid.errors import ConfigurationError, JournalError, Problem
 from convaid.plugins import Plugins
 from convaid.recording import Recorder, Redactor, find_recordings_folder
-from convaid.session import Tools
 from convaid.session.late import LateResult
-from convaid.session.speech import OpenSound
 from convaid.supervisor import Conversation
 
 if TYPE_CHECKING:
+    from convaid.calls.room import Room
     from convaid.journal import Journal
+    from convaid.sound.sound import Sound
 
 __all__ = ["make_conversation", "open_budget_of", "open_journal_of"]
 
@@ -38,7 +38,7 @@ def make_conversation(
     configuration: Configuration,
     api_key: Secret | None,
     *,
-    tools: Tools,
+    tools: ToolCalls,
     publish: Callable[[events.Event], None],
     journal: Journal | None,
     budget: Budget | None,
@@ -54,7 +54,7 @@ def make_conversation(
         api_key,
         tools,
         publish,
-        find_sound(settings),
+        make_sound(name, settings, tools.rooms),
         trio.Event(),
         configuration.daemon.stop_grace * TOOLS_SHARE,
         make_recorder(name, configuration, api_key, plugins, record_to),
@@ -129,10 +129,13 @@ def deliver_earlier_results(conversation: Conversation, journal: Journal) -> Non
         conversation.late_results.put(LateResult(late.text, told))
 
 
-def find_sound(settings: ConversationConfig) -> OpenSound | None:
-    """How a conversation opens its microphone and speaker; text conversations import no audio."""
-    if settings.sound is None:
+def make_sound(name: str, settings: ConversationConfig, rooms: Iterable[Room]) -> Sound | None:
+    """Return the sound of a conversation; None in text, which imports no audio."""
+    if settings.audio == "none":
         return None
-    from convaid.devices import open_sound
+    from convaid.calls.devices import find_device
+    from convaid.sound.sound import Sound
 
-    return functools.partial(open_sound, settings.sound)
+    devices = settings.sound or find_device(rooms, settings.audio)
+    assert devices is not None, "the configuration was held against the plugins"
+    return Sound(name, settings, devices)

@@ -114,6 +114,15 @@ class Keeping:
         """Have it opened, if it is not. Raises `Refused` where no more are let in."""
         if self.is_wanted and not self._is_over:
             return
+        try:
+            self._let_in()
+        except Refused:
+            self.conversation.chime("error")
+            raise
+        self._want()
+
+    def _let_in(self) -> None:
+        """Raise `Refused` where it may not be opened now."""
         if self._is_over:
             raise Refused(f"{self.name} was to be held once, or its settings change, or its daemon ends: it is over")
         if self.pool.is_full:
@@ -124,7 +133,6 @@ class Keeping:
         budget = self.conversation.budget
         if budget is not None and (refusal := budget.find_refusal(self.name)):
             raise Refused(refusal.reason)
-        self._want()
 
     def stop(self) -> None:
         """Have it closed, with a goodbye; it stays so until it is started, or its hours begin."""
@@ -141,6 +149,9 @@ class Keeping:
         """Keep it, until its end."""
         try:
             async with trio.open_nursery() as nursery:
+                sound = self.conversation.sound
+                if sound is not None:
+                    nursery.start_soon(sound.run)
                 if self.conversation.settings.start == "schedule":
                     nursery.start_soon(self._follow_timetable)
                 while not self._is_over:
@@ -148,6 +159,8 @@ class Keeping:
                         await self._open()
                     else:
                         await self._changed.wait()
+                if sound is not None:
+                    await sound.finish()
                 nursery.cancel_scope.cancel()
         finally:
             self.closed.set()
@@ -202,6 +215,10 @@ class Keeper:
     def __iter__(self) -> Iterator[Keeping]:
         """All of them, in the order of the configuration."""
         return iter(self._kept.values())
+
+    def get(self, name: str) -> Keeping | None:
+        """The conversation of this name, if there is one; from any thread."""
+        return self._kept.get(name)
 
     def find(self, name: str) -> Keeping:
         """The conversation of this name. Raises `UnknownConversation`, which says which there are."""

@@ -24,6 +24,7 @@ log = logging.getLogger("convaid")
 SHORT = Repr()
 SHORT.maxdict = SHORT.maxlist = 20
 SHORT.maxstring = SHORT.maxother = 200
+SELF_HEARD_REMEDY = 'set another echo, such as "gate"; convaid audio test finds one that does'
 SHOWN_LENGTH = 300  # characters of parameters and results that a line shows
 QUIET = {Retry.NO: logging.INFO, Retry.SOON: logging.WARNING, Retry.LATER: logging.WARNING, Retry.REPAIR: logging.ERROR}
 
@@ -36,6 +37,10 @@ def log_event(event: events.Event) -> None:
             level = logging.DEBUG
         case events.ToolCallEnded(answer=answer) if answer.is_error:
             level = logging.WARNING
+        case events.SelfHeard():
+            level = logging.WARNING
+        case events.DeviceChanged(state="lost" | "silent"):
+            level = logging.DEBUG  # who keeps the device has logged it already
         case events.Ended(end=end):
             level = QUIET[end.retry]
     if log.isEnabledFor(level):
@@ -61,6 +66,8 @@ def find_fields(event: events.Event) -> dict[str, object]:
         case events.Ended(end=end):
             fields |= {"close_code": end.code, "cause": end.cause}
             fields["error_type"] = end.error_type or (end.cause if end.retry is not Retry.NO else None)
+        case events.DeviceChanged():
+            fields |= {"role": event.role, "device": event.device, "state": event.state}
         case events.MessageReceived(message=Error() | ClientError() as message):
             fields["error_type"] = message.error_type if isinstance(message, Error) else message.error_name
     return fields
@@ -84,9 +91,21 @@ def describe_event(event: events.Event) -> str:
         case events.Muted(is_muted=is_muted):
             return "muted" if is_muted else "not muted any more"
         case events.SpeechInterrupted():
-            return f"the user cut in; {event.seconds:.1f} s of speech dropped"
+            after = f" after {sum(cut.seconds for cut in event.heard):.1f} s" if event.heard else ""
+            return f"the user cut in{after}; {event.seconds:.1f} s of speech dropped"
+        case events.DeviceChanged():
+            return describe_device(event)
+        case events.SelfHeard():
+            return f"the agent hears itself: {shorten(event.text)} -> {SELF_HEARD_REMEDY}"
         case _:
             return describe_call(event)
+
+
+def describe_device(event: events.DeviceChanged) -> str:
+    """What has become of a microphone or a speaker."""
+    name = f'the {event.role} "{event.device}"' if event.device else f"the {event.role}"
+    words = {"open": "is open", "lost": "is lost; it is tried again", "silent": "gives nothing but silence"}
+    return f"{name} {words[event.state]}" + (f": {event.detail}" if event.detail else "")
 
 
 def describe_call(
@@ -115,7 +134,9 @@ def describe_end(event: events.Ended) -> str:
     losses = ", ".join(f"{count} {what}" for what, count in event.losses.items())
     remedy = f" -> {end.remedy}" if end.remedy else ""
     noted = f" (noted on the way: {losses})" if losses else ""
-    return f"{which}{end.cause}{code} after {event.seconds:.1f} s: {end.detail}{remedy}{noted}"
+    unheard = sum(cut.unheard for cut in event.heard)
+    cut_off = f" (the agent's last {unheard:.1f} s were not heard)" if unheard else ""
+    return f"{which}{end.cause}{code} after {event.seconds:.1f} s: {end.detail}{remedy}{cut_off}{noted}"
 
 
 def describe_message(message: object) -> str:

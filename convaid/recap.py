@@ -49,6 +49,8 @@ class Recap:
                 self._add("agent (interrupted)", text)
             case events.ToolCallEnded(call=call, answer=answer):
                 self._add(f"tool {call.tool_name}, {answer.outcome}", answer.result)
+            case events.Ended(heard=heard):
+                self._shorten(heard)
 
     def note_end(self, end: SessionEnd, now: float) -> None:
         """A session has ended: what was said is kept if it is likely to go on, and forgotten if not."""
@@ -72,6 +74,16 @@ class Recap:
                 break
             lines.append(line)
         return INTRODUCTION + "".join(reversed(lines)) if lines else ""
+
+    def _shorten(self, heard: tuple[events.Heard, ...]) -> None:
+        """The agent's last turns were cut off by the end: nobody has heard the rest of them."""
+        count = len(heard)
+        spoken = list(self._lines)[len(self._lines) - count :]
+        if [who for who, _ in spoken] == ["agent"] * count and all(cut.text is not None for cut in heard):
+            for _ in heard:
+                self._lines.pop()
+            for cut in heard:
+                self._add("agent (cut off)", cut.text or "")
 
     def _add(self, who: str, text: str) -> None:
         what = " ".join(text.split())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 import attrs
@@ -33,13 +35,19 @@ from convaid.rest import fetch_signed_url, make_agent_query, make_authorization,
 from convaid.session import Session, Tools
 from convaid.session.initiation import build_initiation
 from convaid.session.late import LateResults
-from convaid.session.speech import OpenSound
+from convaid.speech_buffers import Preroll
 from convaid.transport import open_link
+
+if TYPE_CHECKING:
+    from convaid.devices.interfaces import DeviceNote
+    from convaid.sound.chimes import Chime
+    from convaid.sound.sound import Sound
 
 __all__ = ["Conversation", "NotConnected", "keep_conversing"]
 
 log = logging.getLogger(__name__)
 
+PREROLL_LIMIT = 3.0  # seconds of what is said while connecting: the oldest goes
 
 OVER = {"once": (Retry.NO,), "on_demand": (Retry.NO, Retry.REPAIR)}
 """The endings after which a conversation does not connect again by itself, by how it starts."""
@@ -60,7 +68,8 @@ class Conversation:
     api_key: Secret | None
     tools: Tools
     publish: Callable[[events.Event], None]
-    open_sound: OpenSound | None
+    sound: Sound | None
+    """Ear and mouth, which somebody else runs; None in text."""
     stop: trio.Event
     """Set to ask for the end, after which running tools have ``last_words`` seconds; a new one for each opening."""
     last_words: float
@@ -81,8 +90,7 @@ class Conversation:
     """While it waits to connect again."""
     last_end: SessionEnd | None = field(init=False, default=None)
     """How its latest session ended."""
-    is_muted: bool = field(init=False, default=False)
-    """The agent hears silence, in this session and the next."""
+    _is_muted: bool = field(init=False, default=False)
     changed_at: float = field(init=False, factory=trio.current_time)
     """When it was opened or closed, or began to connect or to wait."""
     losses: Counter[str] = field(init=False, factory=Counter)
@@ -91,6 +99,35 @@ class Conversation:
     def __attrs_post_init__(self) -> None:
         self.recap = Recap(self.settings.recap)
         self.greets_always = self.settings.recap.greet_again
+        if self.sound is not None:
+            self.sound.observe(self.note_device)
+
+    @property
+    def is_muted(self) -> bool:
+        """The microphone is closed and the agent hears silence, in this session and the next."""
+        return self._is_muted
+
+    @is_muted.setter
+    def is_muted(self, is_muted: bool) -> None:
+        self._is_muted = is_muted
+        if self.sound is not None:
+            self.sound.ear.is_muted = is_muted
+
+    @property
+    def conversation_id(self) -> str | None:
+        """The platform's, of the session that is open."""
+        return self.session.side.conversation_id if self.session is not None else None
+
+    def note_device(self, note: DeviceNote) -> None:
+        """Tell everybody what has become of a device."""
+        self.publish(
+            events.DeviceChanged(self.name, self.conversation_id, note.role, note.state, note.device, note.detail)
+        )
+
+    def chime(self, chime: Chime) -> None:
+        """Have it heard here that the conversation is opened, has failed or is at its end."""
+        if self.sound is not None:
+            self.sound.chime(chime)
 
     def note(self, event: events.Event) -> None:
         """Take note of what happens in a session, and tell everybody."""
@@ -111,8 +148,9 @@ class Conversation:
 
     @property
     def is_connected(self) -> bool:
-        """Whether the agent is there to be talked to."""
-        return self.session is not None and self.session.side.metadata is not None and self.session.end is None
+        """Whether the agent is there to be talked to; from any thread."""
+        session = self.session
+        return session is not None and session.side.metadata is not None and session.end is None
 
     def say(self, text: str) -> None:
         """Say ``text`` as the user. Raises `NotConnected` between sessions."""
@@ -125,14 +163,11 @@ class Conversation:
         self.session.say(message)
 
     def mute(self, is_muted: bool) -> None:
-        """Let the agent hear silence instead of the microphone, or the microphone again."""
+        """Close the microphone, so that the agent hears silence; or open it again."""
         if is_muted == self.is_muted:
             return
         self.is_muted = is_muted
-        if self.session is not None:
-            self.session.mute(is_muted)
-        conversation_id = self.session.side.conversation_id if self.session is not None else None
-        self.publish(events.Muted(self.name, conversation_id, is_muted))
+        self.publish(events.Muted(self.name, self.conversation_id, is_muted))
 
     def interrupt(self) -> float:
         """Silence the agent at once, here alone: returns the seconds of its speech that will not be heard.
@@ -154,10 +189,19 @@ async def keep_conversing(conversation: Conversation) -> SessionEnd:
     """
     backoff = Backoff(conversation.settings.limits.stable_after)
     over = OVER.get(conversation.settings.start, ())
+    is_new, is_failing = True, False
     while True:
         began = trio.current_time()
+        if is_new:
+            conversation.chime("activation")
         end = await hold_session(conversation)
         conversation.last_end = end
+        is_new, was_failing = end.retry is Retry.NO, is_failing and not conversation.has_begun.is_set()
+        is_failing = not is_new
+        if is_new:
+            conversation.chime("end")
+        elif not was_failing:
+            conversation.chime("error")
         lived = trio.current_time() - began
         if conversation.stop.is_set() or end.retry in over:
             return end
@@ -184,7 +228,8 @@ async def hold_session(conversation: Conversation) -> SessionEnd:
                 nursery.start_soon(stop_connecting, conversation, nursery.cancel_scope)
                 if conversation.budget is not None:
                     nursery.start_soon(watch_budget, conversation, conversation.budget)
-                end = await connect_and_converse(conversation, recording)
+                with listen(conversation.sound) as preroll:
+                    end = await connect_and_converse(conversation, recording, preroll)
                 nursery.cancel_scope.cancel()
             return end
         finally:
@@ -192,6 +237,7 @@ async def hold_session(conversation: Conversation) -> SessionEnd:
             if conversation.budget is not None:
                 conversation.budget.forget(conversation.name)
             conversation_id = session.side.conversation_id if session else None
+            heard = session.heard if session else ()
             counts = session.count_losses() if session else {}
             if recording is not None:
                 recording.note_end(end, counts)
@@ -199,7 +245,18 @@ async def hold_session(conversation: Conversation) -> SessionEnd:
             conversation.losses.update(counts)
             conversation.recap.note_end(end, trio.current_time())
             seconds = trio.current_time() - began
-            conversation.publish(events.Ended(conversation.name, conversation_id, end, seconds, counts))
+            conversation.publish(events.Ended(conversation.name, conversation_id, end, seconds, counts, heard))
+
+
+@contextmanager
+def listen(sound: Sound | None) -> Iterator[Preroll | None]:
+    """While inside, the microphone is heard, and kept for the agent that is being connected."""
+    if sound is None:
+        yield None
+        return
+    preroll = Preroll(sound.ear.format.bytes_for(PREROLL_LIMIT))
+    with sound.ear.attend(preroll.put):
+        yield preroll
 
 
 async def stop_connecting(conversation: Conversation, connecting: trio.CancelScope) -> None:
@@ -225,7 +282,9 @@ async def watch_budget(conversation: Conversation, budget: Budget) -> None:
         meter.note(trio.current_time() - began)
 
 
-async def connect_and_converse(conversation: Conversation, recording: RecordedSession | None) -> SessionEnd:
+async def connect_and_converse(
+    conversation: Conversation, recording: RecordedSession | None, preroll: Preroll | None
+) -> SessionEnd:
     """Open a link and hold a session on it, which is in ``conversation.session`` from then on."""
     limits, recap = conversation.settings.limits, conversation.recap.write(trio.current_time())
     greets = conversation.greets_always or not recap
@@ -245,9 +304,9 @@ async def connect_and_converse(conversation: Conversation, recording: RecordedSe
                 limits,
                 conversation.tools,
                 conversation.note,
-                conversation.open_sound,
+                conversation.sound,
+                preroll,
                 conversation.late_results,
-                conversation.is_muted,
             )
             end = await conversation.session.run(
                 build_initiation(conversation.settings, recap, greets=greets),

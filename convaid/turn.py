@@ -56,6 +56,9 @@ class Turn:
                 message=AgentResponseCorrection(corrected_agent_response=text, event_id=event_id)
             ):
                 self.said = [(each, text if each == event_id else said) for each, said in self.said]
+            case events.SpeechInterrupted(heard=heard):
+                texts = {cut.event_id: cut.text for cut in heard if cut.text is not None}
+                self.said = [(each, texts.get(each, said)) for each, said in self.said]
             case events.MessageReceived(message=AgentResponseComplete(event_id=event_id)):
                 # Speech is complete when it is all sent: it may be what was said before the user spoke.
                 self._is_answered = self._is_answered or event_id > self._heard_before

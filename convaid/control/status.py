@@ -17,6 +17,7 @@ from convaid.calls.processes import ProcessesState
 from convaid.keeper import Keeping, State
 from convaid.logs import RECENT_WARNINGS, Warned
 from convaid.protocol.endings import Retry
+from convaid.sound.status import SoundStatus
 
 if TYPE_CHECKING:
     from convaid.calls import ToolCalls
@@ -67,6 +68,8 @@ class ConversationStatus:
     last_end: LastEnd | None
     losses: dict[str, int]
     """What was ignored, dropped or filled up with silence since the daemon began, and how often."""
+    sound: SoundStatus | None
+    """In conversations by voice."""
 
     problem: str
     """What is wrong, in a few words; "" if nothing is."""
@@ -236,8 +239,11 @@ def describe_conversation(keeping: Keeping) -> ConversationStatus:
     losses = Counter(conversation.losses)
     if session is not None:
         losses.update(session.count_losses())
+    sound = None
+    if conversation.sound is not None:
+        sound = conversation.sound.describe(session.audio_ages if session is not None else ())
     waited = now - keeping.since
-    problem = ""
+    problem = find_sound_problem(keeping.name, sound)
     if end is not None and end.retry is not Retry.NO:
         if retry is not None:  # its whole delay: a sentence that changes every second is none
             problem = f"{keeping.name} waits {retry.delay:.0f} s: {end.cause}"
@@ -255,8 +261,17 @@ def describe_conversation(keeping: Keeping) -> ConversationStatus:
         retry_in=max(0.0, retry.delay - waited) if retry is not None else None,
         last_end=LastEnd(str(end.cause), end.code, end.detail, end.remedy, end.retry is not Retry.NO) if end else None,
         losses=dict(losses),
+        sound=sound,
         problem=problem,
     )
+
+
+def find_sound_problem(name: str, sound: SoundStatus | None) -> str:
+    """What is wrong with a conversation's devices, in a few words; "" if nothing is."""
+    for role, device in (("microphone", sound.microphone), ("speaker", sound.speaker)) if sound is not None else ():
+        if device.state in ("lost", "silent", "failed"):
+            return f"the {role} of {name} is {device.state}" + (f": {device.detail}" if device.detail else "")
+    return ""
 
 
 def describe_plugins(tool_calls: ToolCalls) -> Iterator[PluginStatus]:

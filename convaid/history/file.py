@@ -20,7 +20,7 @@ __all__ = ["DAY", "FILE_NAME", "HistoryError", "HistoryFile", "Write", "check_ow
 
 FILE_NAME = "history.sqlite"
 APPLICATION_ID = 0x63766831  # in the file's header: this database is convaid's history
-VERSION = 1  # of the schema
+VERSION = 2  # of the schema
 BUSY_LIMIT = 2.0  # seconds that another process may keep the file to itself
 DAY = 24 * 3600.0  # seconds
 TABLES = (
@@ -51,6 +51,8 @@ CREATE TABLE turns (
     speaker TEXT NOT NULL,
     text TEXT NOT NULL, -- what was heard
     original TEXT, -- what was about to be said, where the user cut in
+    heard TEXT, -- how far it had been heard here, where it was cut off and the words are known
+    heard_seconds REAL,
     PRIMARY KEY (session, number)
 ) WITHOUT ROWID""",
     """
@@ -206,7 +208,7 @@ def check_owner(connection: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError("it is the database of another program; move it away, and a new one is made")
     if version != VERSION:
         raise sqlite3.DatabaseError(
-            f"it was written by a newer convaid (version {version} of its tables, not {VERSION}); move it away, and a "
+            f"it was written by another convaid (version {version} of its tables, not {VERSION}); move it away, and a "
             "new one is made"
         )
 

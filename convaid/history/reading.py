@@ -72,7 +72,9 @@ class History:
 
     def read(self, session: Session) -> Transcript:
         """A session with all that was said and done."""
-        turns = self._execute("SELECT at, number, speaker, text, original FROM turns WHERE session = ?", session.id)
+        turns = self._execute(
+            "SELECT at, number, speaker, text, original, heard, heard_seconds FROM turns WHERE session = ?", session.id
+        )
         calls = self._execute(
             "SELECT at, number, tool_call_id, tool, arguments, result, outcome, seconds, is_delivered FROM calls "
             "WHERE session = ?",

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import attrs
 import trio
-from attrs import define, field, frozen
 
 from convaid import events
-from convaid.calls.arguments import redact_arguments, write_arguments
-from convaid.config import HistoryConfig
-from convaid.config.secrets import MASK
 from convaid.history.charges import Charge
 from convaid.history.file import HistoryError, HistoryFile, Write, prune
-from convaid.history.masking import redact_text, redact_values
+from convaid.history.record import TEXT_LENGTH, Record, Terms
 from convaid.history.transcript import Turn
 from convaid.protocol.from_agent import AgentResponse, AgentResponseCorrection, UserTranscript
 from convaid.protocol.to_agent import ContextualUpdate, MultimodalMessage, UserMessage
@@ -33,101 +29,13 @@ T = TypeVar("T")
 
 WAITING = 2000  # entries that wait to be written
 MOST = 10_000  # turns and calls of one session: what is more is a flood
-TEXT_LENGTH = 16_000  # characters of a turn
-RESULT_LENGTH = 4000  # characters of a tool's result
-TYPED = 20  # texts that we sent, and that the platform may tell us again
 WRITE_INTERVAL = 0.2  # seconds between two writings: many entries in one are as good as one
 RETRY_INTERVAL = 10.0  # seconds until the next attempt, where the file could not be written
 PRUNE_INTERVAL = 24 * 3600.0  # seconds
 LAST_LIMIT = 1.0  # seconds for the last entries, when the daemon ends
 TROUBLE = "history"
 
-INSERT_SESSION = """
-INSERT OR IGNORE INTO sessions (id, conversation, conversation_id, agent_id, kept, days, began) VALUES (?,?,?,?,?,?,?)
-"""
-END_SESSION = "UPDATE sessions SET ended = ?, seconds = ?, cause = ?, code = ?, detail = ?, missing = ? WHERE id = ?"
-PUT_TURN = "INSERT OR REPLACE INTO turns (session, number, at, speaker, text, original) VALUES (?,?,?,?,?,?)"
-PUT_CALL = "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?,?,?)"
 PUT_CHARGE = "UPDATE sessions SET billed_seconds = ?, cost = ?, charging = ? WHERE id = ?"
-
-
-@frozen
-class Terms:
-    """How a conversation is kept; ``mask`` takes known secrets out of a text, however it is kept."""
-
-    config: HistoryConfig
-    agent_id: str
-    mask: Callable[[str], str]
-
-
-@define(eq=False)
-class Record:
-    """A session that is open, and being kept."""
-
-    id: int
-    conversation: str
-    conversation_id: str
-    terms: Terms
-    began: float
-    count: int = 0
-    missing: int = 0
-    last: tuple[int, int, Turn] | None = None
-    """The agent's last turn, with its number here and its ``event_id`` there: it may be corrected."""
-    typed: deque[str] = field(factory=lambda: deque(maxlen=TYPED))
-    """What the user wrote; the platform tells it again, where the agent sends that event."""
-
-    def clean(self, text: str, length: int = TEXT_LENGTH) -> str:
-        """Return a text as it may be kept."""
-        if len(text) > length:
-            text = f"{text[:length]}… [cut here]"
-        text = self.terms.mask(text)
-        if self.terms.config.keep == "redacted":
-            text = redact_text(text)
-        return text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be stored
-
-    def write(self, connection: sqlite3.Connection) -> None:
-        """Write that there is such a session."""
-        terms = self.terms
-        values = (self.id, self.conversation, self.conversation_id, terms.agent_id)
-        connection.execute(INSERT_SESSION, (*values, terms.config.keep, terms.config.days, self.began))
-
-    def write_turn(self, number: int, turn: Turn, connection: sqlite3.Connection) -> None:
-        """Write a turn, or what it turned out to be."""
-        self.write(connection)
-        original = None if turn.original is None else self.clean(turn.original)
-        values = (self.id, number, turn.at, turn.speaker, self.clean(turn.text), original)
-        connection.execute(PUT_TURN, values)
-
-    def write_call(
-        self,
-        number: int,
-        at: float,
-        event: events.ToolCallEnded,
-        redact: Collection[str],
-        connection: sqlite3.Connection,
-    ) -> None:
-        """Write a call that has been answered; ``redact`` names the arguments that nobody is to see."""
-        self.write(connection)
-        answer, call = event.answer, event.call
-        result = None if "*" in redact else self.clean(answer.result, RESULT_LENGTH)
-        values = (self.id, number, at, call.tool_call_id, call.tool_name, self.write_arguments(call.parameters, redact))
-        connection.execute(PUT_CALL, (*values, result, answer.outcome, answer.seconds, event.is_delivered))
-
-    def write_arguments(self, parameters: object, redact: Collection[str]) -> str:
-        """Return a call's arguments as they may be kept."""
-        try:
-            if self.terms.config.keep == "redacted":
-                parameters = redact_values(redact_arguments(parameters, redact))
-            return self.terms.mask(write_arguments(parameters, redact))
-        except RuntimeError:  # a tool that goes on changes them as we read
-            return json.dumps(MASK)
-
-    def write_end(self, at: float, event: events.Ended, connection: sqlite3.Connection) -> None:
-        """Write how it ended."""
-        self.write(connection)
-        end = event.end
-        values = (at, event.seconds, str(end.cause), end.code, self.clean(end.detail), self.missing, self.id)
-        connection.execute(END_SESSION, values)
 
 
 class Recorder:
@@ -169,7 +77,10 @@ class Recorder:
                 case events.ToolCallEnded(call=call, answer=answer):
                     number, redact = self._count(record), self._find_redacted(call.tool_name)
                     self._put(record, partial(record.write_call, number, time.time() - answer.seconds, event, redact))
+                case events.SpeechInterrupted(heard=heard):
+                    self._cut(record, heard)
                 case events.Ended():
+                    self._cut(record, event.heard)
                     del self._open[event.conversation]
                     self._put(record, partial(record.write_end, time.time(), event), is_last=True)
                     return record.id
@@ -199,15 +110,17 @@ class Recorder:
                 else:
                     self._add(record, "user", text)
             case AgentResponse(agent_response=text, event_id=event_id):
-                number, turn = self._add(record, "agent", text)
-                record.last = (number, event_id, turn)
+                record.remember(record.said, event_id, self._add(record, "agent", text, cut=record.cuts.get(event_id)))
             case AgentResponseCorrection(
                 original_agent_response=original, corrected_agent_response=text, event_id=event_id
             ):
-                if record.last is not None and (event_id == record.last[1] or original == record.last[2].text):
-                    number, _, said = record.last
-                    turn = Turn(said.at, "agent", text[:TEXT_LENGTH], said.text)
-                    self._put(record, partial(record.write_turn, number, turn))
+                last = next(reversed(record.said), None)
+                if event_id not in record.said and last is not None and original == record.said[last][1].text:
+                    event_id = last
+                if event_id in record.said:
+                    _, turn = record.said[event_id]
+                    whole = turn.text if turn.original is None else turn.original
+                    self._change(record, event_id, text=text[:TEXT_LENGTH], original=whole)
                 else:
                     self._add(record, "agent", text, original)
 
@@ -225,8 +138,29 @@ class Recorder:
             case ContextualUpdate(text=text):
                 self._add(record, "context", text)
 
-    def _add(self, record: Record, speaker: str, text: str, original: str | None = None) -> tuple[int, Turn]:
-        turn = Turn(time.time(), speaker, text[: TEXT_LENGTH + 1], original and original[: TEXT_LENGTH + 1])
+    def _cut(self, record: Record, heard: Collection[events.Heard]) -> None:
+        for cut in heard:
+            record.remember(record.cuts, cut.event_id, cut)
+            if cut.event_id in record.said:
+                self._change(record, cut.event_id, heard=cut.text, heard_seconds=cut.seconds)
+
+    def _change(self, record: Record, event_id: int, **parts: Any) -> None:
+        number, turn = record.said[event_id]
+        turn = attrs.evolve(turn, **parts)
+        record.said[event_id] = (number, turn)
+        self._put(record, partial(record.write_turn, number, turn))
+
+    def _add(
+        self,
+        record: Record,
+        speaker: str,
+        text: str,
+        original: str | None = None,
+        cut: events.Heard | None = None,
+    ) -> tuple[int, Turn]:
+        original = original and original[: TEXT_LENGTH + 1]
+        heard = (cut.text, cut.seconds) if cut is not None else ()
+        turn = Turn(time.time(), speaker, text[: TEXT_LENGTH + 1], original, *heard)
         number = self._count(record)
         self._put(record, partial(record.write_turn, number, turn))
         return number, turn

@@ -17,6 +17,7 @@ __all__ = [
     "Session",
     "Transcript",
     "Turn",
+    "describe_cut",
     "describe_ending",
     "describe_transcript",
     "write_markdown",
@@ -35,7 +36,11 @@ class Turn:
     """"user", "agent", or "context" for what the agent was told without a reply."""
     text: str
     original: str | None = None
-    """What the agent was about to say, where the user cut in: ``text`` is what was heard."""
+    """What the agent was about to say, where the platform says that the user cut in: ``text`` is what was heard."""
+    heard: str | None = None
+    """How far it had been heard here when it was cut off; None where it was not, and where that is not known."""
+    heard_seconds: float | None = None
+    """How long it had been heard here when it was cut off; None where it was not."""
 
 
 @frozen
@@ -131,6 +136,16 @@ def describe_ending(session: Session) -> str:
     return f"{session.cause}{code} after {session.seconds or 0:.1f} s{billed}{cost}{detail}"
 
 
+def describe_cut(turn: Turn) -> str:
+    """How far a turn that was cut off had been heard here, in brackets; empty for all others."""
+    if turn.heard_seconds is None:
+        return ""
+    if not turn.heard_seconds:
+        return " (not heard here)"
+    words = f': "{turn.heard}"' if turn.heard else ""
+    return f" (cut off here after {turn.heard_seconds:.1f} s{words})"
+
+
 def write_markdown(transcript: Transcript) -> Iterator[str]:
     """Yield the lines of a transcript as Markdown."""
     session = transcript.session
@@ -145,7 +160,8 @@ def write_markdown(transcript: Transcript) -> Iterator[str]:
         clock = time.strftime("%H:%M:%S", time.localtime(line.at))
         if isinstance(line, Turn):
             before = f" (was about to say: {escape(line.original)})" if line.original is not None else ""
-            yield f"- {clock} **{line.speaker}**: {escape(line.text)}{before}"
+            cut = escape(describe_cut(line))
+            yield f"- {clock} **{line.speaker}**: {escape(line.text)}{before} {cut}".rstrip()
         else:
             result = "" if line.result is None else f": {escape(line.result)}"
             called = f"{line.tool} {line.arguments}".replace("`", "'")

@@ -66,9 +66,10 @@ def list_pulses(daemon: Daemon) -> Iterator[tuple[str, Pulse]]:
     """Yield the pulses of what must not hang, each with what it belongs to."""
     yield "the daemon", daemon.announcer.pulse
     for conversation in daemon.conversations.values():
-        if conversation.session is not None:
-            for pulse in conversation.session.pulses:
-                yield f"conversation {conversation.name}", pulse
+        session = conversation.session.pulses if conversation.session is not None else ()
+        sound = conversation.sound.pulses if conversation.sound is not None else ()
+        for pulse in (*session, *sound):
+            yield f"conversation {conversation.name}", pulse
 
 
 def tell_hang(pulse: Pulse, where: str, seconds: float) -> None:

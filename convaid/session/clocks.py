@@ -73,6 +73,10 @@ class Clocks:
         """Agent speech that has arrived will be heard ``until`` then, if nobody interrupts it."""
         self._active_at = until
 
+    def note_user(self, now: float) -> None:
+        """The user speaks; what it is, the platform will tell."""
+        self._active_at = max(self._active_at, now)
+
     def owe_answer(self, now: float) -> None:
         """The user spoke: it is the agent's turn, or will be when our tools have answered."""
         self._active_at = now

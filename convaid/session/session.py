@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 from attrs import define, field
@@ -28,6 +28,7 @@ from convaid.protocol.endings import (
     stopped_by_user,
 )
 from convaid.protocol.from_agent import (
+    AgentResponse,
     Audio,
     ClientToolCall,
     ConversationInitiationMetadata,
@@ -51,8 +52,12 @@ from convaid.protocol.user_side import UserSide
 from convaid.pulse import Pulse
 from convaid.session.clocks import Clocks
 from convaid.session.late import LateResults
-from convaid.session.speech import OpenSound, Speech
+from convaid.session.speech import Speech
+from convaid.speech_buffers import Preroll
 from convaid.transport import Link, LinkClosed
+
+if TYPE_CHECKING:
+    from convaid.sound.sound import Sound
 
 __all__ = ["Session", "Tools"]
 
@@ -94,15 +99,17 @@ class Session:
     limits: LimitsConfig
     tools: Tools
     publish: Callable[[events.Event], None]
-    open_sound: OpenSound | None
+    sound: Sound | None
     """None in text conversations: agent speech that arrives all the same is counted and dropped."""
+    preroll: Preroll | None = None
+    """What attends to the sound's ear, since before the session began."""
     late_results: LateResults = field(factory=LateResults)
     """What the agent is to be told of tools that it does not wait for any more."""
-    is_muted: bool = False
-    """The agent hears silence instead of the microphone."""
 
     side: UserSide = field(init=False, factory=UserSide)
     end: SessionEnd | None = field(init=False, default=None)
+    heard: tuple[events.Heard, ...] = field(init=False, default=())
+    """How far the agent's last words had been heard, where the end cut them off."""
     connected_at: float | None = field(init=False, default=None)
     """When the platform confirmed the conversation, on trio's clock."""
     _outbox: Outbox = field(init=False, factory=Outbox)
@@ -177,6 +184,8 @@ class Session:
     def finish(self, end: SessionEnd) -> None:
         """End the session's tasks; the first reason given is the one that counts."""
         self.end = self.end or end
+        if self._speech is not None:
+            self.heard = self.heard or self._speech.cut_off()
         self._ending.beat()
         self._nursery.cancel_scope.cancel()
 
@@ -202,26 +211,28 @@ class Session:
                 break
         self._outbox.close()
 
-    def mute(self, is_muted: bool) -> None:
-        """Let the agent hear silence instead of the microphone, from the next chunk on, or the microphone again."""
-        self.is_muted = is_muted
-        if self._speech is not None:
-            self._speech.is_muted = is_muted
-
     def silence(self) -> float:
         """Cut the agent's speech off here: returns the seconds of it that will not be heard.
 
         The platform knows nothing of it, so what it still sends of the same turn is dropped, as after an interruption.
         """
-        seconds = self._speech.interrupt() if self._speech else 0.0
-        event_id = self.side.interrupt()
+        return self.be_interrupted(self.side.interrupt())
+
+    def be_interrupted(self, event_id: int) -> float:
+        """Say nothing more of the agent's up to this event: returns the seconds of it that will not be heard."""
+        seconds, heard = self._speech.interrupt(event_id) if self._speech else (0.0, ())
         self.tools.interrupt(self.side.conversation_id or "")
-        self.publish(events.SpeechInterrupted(self.name, self.side.conversation_id, event_id, seconds))
+        self.publish(events.SpeechInterrupted(self.name, self.side.conversation_id, event_id, seconds, heard))
         return seconds
 
-    def send_audio(self, chunk: str) -> None:
-        """Queue a chunk of microphone audio, base64."""
-        self._outbox.put_audio(self.side.send(UserAudio(chunk)))
+    def send_audio(self, chunk: str, came_at: float | None, is_preroll: bool) -> None:
+        """Queue a chunk of microphone audio, base64; see `convaid.session.upload.SendChunk`."""
+        self._outbox.put_audio(self.side.send(UserAudio(chunk)), came_at, is_preroll=is_preroll)
+
+    @property
+    def audio_ages(self) -> Collection[float]:
+        """How old the latest chunks of microphone audio were when they were sent, in seconds."""
+        return self._outbox.audio_ages
 
     # --- what is heard -----------------------------------------------------------------------------------------
 
@@ -262,10 +273,14 @@ class Session:
                 self._clocks.owe_answer(trio.current_time())
                 self.set_alarm()
                 self.publish(events.MessageReceived(self.name, self.side.conversation_id, message))
+                if self._speech is not None and self._speech.is_own(message.user_transcript):
+                    self.publish(events.SelfHeard(self.name, self.side.conversation_id, message.user_transcript))
+            case AgentResponse():
+                if self._speech is not None:
+                    self._speech.note_response(message)
+                self.publish(events.MessageReceived(self.name, self.side.conversation_id, message))
             case Interruption():
-                seconds = self._speech.interrupt() if self._speech else 0.0
-                self.tools.interrupt(self.side.conversation_id or "")
-                self.publish(events.SpeechInterrupted(self.name, self.side.conversation_id, message.event_id, seconds))
+                self.be_interrupted(message.event_id)
             case ConversationInitiationMetadata():
                 self.begin(message)
             case McpToolCall(state="awaiting_approval"):
@@ -279,10 +294,17 @@ class Session:
     def begin(self, metadata: ConversationInitiationMetadata) -> None:
         """The platform has confirmed the conversation: open the sound, if there is to be any."""
         self.connected_at = trio.current_time()
-        if self.open_sound is not None:
+        if self.sound is not None:
             try:
-                self._speech = Speech(metadata, self.limits.chunk, self.send_audio, self.open_sound, self.note_speaking)
-                self._speech.is_muted = self.is_muted
+                self._speech = Speech(
+                    metadata,
+                    self.limits.chunk,
+                    self.sound,
+                    self.preroll or Preroll(0),
+                    send_chunk=self.send_audio,
+                    note_speaking=self.note_speaking,
+                    note_user=self.note_user,
+                )
             except ValueError as error:
                 self.finish(format_unknown(str(error)))
                 return
@@ -324,6 +346,10 @@ class Session:
     def note_speaking(self, is_speaking: bool) -> None:
         """The agent begins to speak, or has fallen silent, as far as it is heard here."""
         self.publish(events.AgentSpeaking(self.name, self.side.conversation_id, is_speaking))
+
+    def note_user(self) -> None:
+        """The user speaks, as far as can be told here."""
+        self._clocks.note_user(trio.current_time())
 
     def note_malformed(self, error: RemoteProtocolError) -> None:
         """Log a frame that breaks the protocol, and go on."""

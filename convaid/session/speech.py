@@ -1,31 +1,31 @@
-"""Speech of one session: microphone to wire at a steady pace, wire to speaker in small steps that can be cut off."""
+"""Speech of one session: microphone to wire, and wire to speaker in small steps that can be cut off."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import pybase64
 import trio
 
 from convaid.audio import AudioFormat
-from convaid.protocol.from_agent import Audio, ConversationInitiationMetadata
+from convaid.events import Heard
+from convaid.protocol.from_agent import AgentResponse, Audio, ConversationInitiationMetadata
 from convaid.pulse import Pulse
-from convaid.speech_buffers import MicrophoneBuffer, PlaybackBuffer
+from convaid.session.heard import Ledger
+from convaid.session.upload import SendChunk, Upload
+from convaid.sound.conversion import load_conversion
+from convaid.sound.self_talk import SelfTalk
+from convaid.speech_buffers import PlaybackBuffer, Preroll
 
 if TYPE_CHECKING:
-    from convaid.devices import Microphone, Sound, Speaker
+    from convaid.sound.sound import Sound
 
-__all__ = ["OpenSound", "Speech"]
-
-OpenSound = Callable[[AudioFormat, AudioFormat], "AbstractAsyncContextManager[Sound]"]
-"""Opens microphone and speaker for the formats of the metadata: user input, agent output."""
+__all__ = ["Speech"]
 
 STEP = 0.02  # seconds of speech handed to the speaker at a time: what an interruption has to wait for
-CUSHION = 1.0  # seconds of microphone audio that may wait: some recorders deliver in bursts of a quarter of a second
 LONGEST_REPLY = 600.0  # seconds of agent speech held: the platform's own limit for a whole conversation
-LATE_LIMIT = 1.0  # seconds behind its schedule after which the stream starts anew instead of catching up
 PAUSE = 0.3  # seconds without speech after which the agent is taken to have fallen silent; less is the network
 TAIL_MARGIN = 2.0  # seconds beyond the speech that waits, for the device to play out at the end
 
@@ -37,35 +37,38 @@ class Speech:
         self,
         metadata: ConversationInitiationMetadata,
         chunk: float,
-        send_audio: Callable[[str], None],
-        open_sound: OpenSound,
+        sound: Sound,
+        preroll: Preroll,
+        *,
+        send_chunk: SendChunk,
         note_speaking: Callable[[bool], None],
+        note_user: Callable[[], None],
     ) -> None:
-        """``chunk``: seconds of microphone audio in one frame; ``send_audio`` takes each as base64, at once.
+        """``chunk``: seconds of microphone audio in one frame. ``preroll`` is attending to the sound's ear.
 
-        ``note_speaking`` is told when the agent begins to speak, and when it has fallen silent.
+        ``note_speaking`` is told when the agent begins to speak, and when it has fallen silent; ``note_user`` while the
+        user speaks, where the configuration has that listened for.
 
         Raises ValueError for a format that is none of the platform's seven.
         """
         self._input = AudioFormat.parse(metadata.user_input_audio_format)
         self._output = AudioFormat.parse(metadata.agent_output_audio_format)
+        self._sound = sound
+        self._preroll = preroll
         self._chunk = chunk
-        self._send_audio = send_audio
-        self._open_sound = open_sound
+        self._send_chunk = send_chunk
+        self._upload: Upload | None = None
+        self._playback = PlaybackBuffer(self._output.bytes_for(STEP), self._output.bytes_for(LONGEST_REPLY))
+        self._ledger = Ledger()
+        self._self_talk = SelfTalk()
         self._note_speaking = note_speaking
+        self._note_user = note_user
         self._is_speaking = False
-        self._speaker: Speaker | None = None
-        self._sending = Pulse("the microphone's stream")
-        self._playing = Pulse("the speaker")
-        self.is_muted = False
-        self._silence = pybase64.b64encode_as_string(self._input.silence(chunk))
-        self.microphone_buffer = MicrophoneBuffer(self._input.silence(chunk), self._input.bytes_for(CUSHION))
-        self.playback = PlaybackBuffer(self._output.bytes_for(STEP), self._output.bytes_for(LONGEST_REPLY))
 
     @property
     def pulses(self) -> tuple[Pulse, ...]:
         """Those of its tasks that must never hang."""
-        return (self._sending, self._playing)
+        return (self._upload.pulse,) if self._upload is not None else ()
 
     def play(self, audio: Audio) -> float:
         """Queue a piece of agent speech; returns in how many seconds it will have been heard.
@@ -73,23 +76,41 @@ class Speech:
         Raises ValueError where it is not base64.
         """
         samples = pybase64.b64decode(audio.audio_base_64, validate=True)
-        self.playback.put(samples[: len(samples) - len(samples) % self._output.frame_size])  # half a sample is noise
+        samples = samples[: len(samples) - len(samples) % self._output.frame_size]  # half a sample is noise
+        if self._playback.put(samples, audio.event_id):
+            self._ledger.add_speech(audio, self._output.seconds_of(len(samples)), self.count_waiting())
         self._set_speaking(bool(samples) or self._is_speaking)
         return self.count_waiting()
 
+    def note_response(self, response: AgentResponse) -> None:
+        """Take note of the words to the speech."""
+        self._ledger.add_text(response)
+        self._self_talk.note_agent(response.agent_response, trio.current_time() + self.count_waiting())
+
+    def is_own(self, transcript: str) -> bool:
+        """Whether what the platform took for the user is what the agent has just said."""
+        return self._self_talk.is_echo(transcript, trio.current_time())
+
     def count_waiting(self) -> float:
         """The seconds of speech that have arrived and not been heard yet."""
-        held = self._speaker.held if self._speaker else 0.0
-        return self._output.seconds_of(self.playback.size) + held
+        return self._output.seconds_of(self._playback.size) + self._sound.mouth.held
 
-    def interrupt(self) -> float:
-        """Be silent at once; returns the seconds of speech that will not be heard."""
-        seconds = self.count_waiting()
-        self.playback.clear()
-        if self._speaker is not None:
-            self._speaker.drop()
-        self._set_speaking(False)
-        return seconds
+    def interrupt(self, event_id: int) -> tuple[float, tuple[Heard, ...]]:
+        """Be silent at once, as for speech of the events up to this one.
+
+        Returns the seconds of speech that will not be heard, and how far each event had been.
+        """
+        waiting = self.count_waiting()
+        self._playback.clear(event_id)
+        if self._playback.event_id <= event_id:
+            self._sound.mouth.drop()
+        if not self._playback.size:
+            self._set_speaking(False)
+        return waiting - self.count_waiting(), self._ledger.cut(waiting, event_id)
+
+    def cut_off(self) -> tuple[Heard, ...]:
+        """The session is over: how far speech had been heard that will not be any more."""
+        return self._ledger.cut(self.count_waiting())
 
     def _set_speaking(self, is_speaking: bool) -> None:
         if is_speaking != self._is_speaking:
@@ -99,53 +120,65 @@ class Speech:
     def count_losses(self) -> dict[str, int]:
         """Milliseconds of speech that were lost, either way; silence in place of a microphone is no loss."""
         return {
-            "ms of microphone audio dropped": round(self._input.seconds_of(self.microphone_buffer.dropped) * 1000),
-            "ms of agent speech dropped": round(self._output.seconds_of(self.playback.dropped) * 1000),
+            "ms of microphone audio dropped": round(self._upload.count_dropped() * 1000) if self._upload else 0,
+            "ms of agent speech dropped": round(self._output.seconds_of(self._playback.dropped) * 1000),
         }
 
     async def run(self) -> None:
-        """Open the devices and carry speech both ways until cancelled; closes them."""
-        async with self._open_sound(self._input, self._output) as sound, trio.open_nursery() as nursery:
-            self._speaker = sound.speaker
-            nursery.start_soon(self.fill_microphone_buffer, sound.microphone)
-            nursery.start_soon(self.stream_microphone)
-            nursery.start_soon(self.play_speech, sound.speaker)
+        """Carry speech both ways until cancelled.
 
-    async def fill_microphone_buffer(self, microphone: Microphone) -> None:
-        """Take what the microphone has, as it comes."""
-        while True:
-            self.microphone_buffer.put(await microphone.read())
+        Raises `ConvaidError` when microphone or speaker turns out not to be there to be opened, or a package is missing
+        that the conversion takes.
+        """
+        sound = self._sound
+        await load_conversion(sound.ear.format, self._input)
+        self._upload = upload = Upload(
+            sound.ear.format,
+            self._input,
+            self._chunk,
+            self._send_chunk,
+            is_hearing=lambda: sound.ear.is_hearing,
+            find_age=lambda: sound.ear.age,
+        )
+        async with self._listen_for_user():
+            with sound.mouth.open(self._output), self._preroll.hand_over(upload.take):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(upload.run)
+                    nursery.start_soon(self.play_speech)
+                    failure = await sound.wait_failure()
+                    nursery.cancel_scope.cancel()
+        raise failure
 
-    async def stream_microphone(self) -> None:
-        """Send one chunk per tick, whatever the microphone does: the platform hangs up after 60 s without audio."""
-        self._sending.attach()
-        due = trio.current_time()
-        while True:
-            self._sending.beat(self._chunk)
-            due += self._chunk
-            if trio.current_time() - due > LATE_LIMIT:
-                due = trio.current_time()
-            await trio.sleep_until(due)
-            samples = self.microphone_buffer.take()  # muted, too: what was said meanwhile is not to be heard later
-            self._send_audio(self._silence if self.is_muted else pybase64.b64encode_as_string(samples))
-
-    async def play_speech(self, speaker: Speaker) -> None:
+    async def play_speech(self) -> None:
         """Hand speech to the speaker step by step; the speaker sets the pace."""
-        self._playing.attach()
         while True:
-            self._playing.rest()
             with trio.move_on_after(PAUSE) if self._is_speaking else nullcontext() as pause:
-                step = await self.playback.take()
+                step = await self._playback.take()
             if pause is not None and pause.cancelled_caught:
                 self._set_speaking(False)
                 continue
-            self._playing.beat(STEP)
-            await speaker.write(step)
+            await self._sound.mouth.write(step)
 
     async def play_tail(self) -> None:
         """Let what the agent has said be heard to its end, bounded by its length."""
-        if self._speaker is None:
-            return
         with trio.move_on_after(self.count_waiting() + TAIL_MARGIN):
-            await self.playback.wait_empty()
-            await self._speaker.drain()
+            await self._playback.wait_empty()
+            await self._sound.mouth.drain()
+
+    @asynccontextmanager
+    async def _listen_for_user(self) -> AsyncIterator[None]:
+        """While inside, speech is told from noise here, if the configuration wants that."""
+        sound = self._sound
+        if not sound.settings.speech.vad:
+            yield
+            return
+        from convaid.sound.vad import SpeechDetector
+
+        detector = await trio.to_thread.run_sync(SpeechDetector, sound.ear.format)
+
+        def listen(block: bytes) -> None:
+            if detector.hear(block):
+                self._note_user()
+
+        with sound.ear.attend(listen):
+            yield

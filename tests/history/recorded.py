@@ -20,7 +20,7 @@ from convaid.logs import MaskingFormatter
 from convaid.protocol.endings import link_lost
 from convaid.protocol.from_agent import AgentResponse, ClientToolCall, UserTranscript
 
-__all__ = ["Recording", "agent", "called", "connected", "ended", "heard", "open_recorder", "read_all", "user"]
+__all__ = ["Recording", "agent", "called", "connected", "cut", "ended", "heard", "open_recorder", "read_all", "user"]
 
 
 @define(eq=False)
@@ -88,5 +88,9 @@ def called(parameters: Any, result: str = "done", name: str = "main") -> events.
     return events.ToolCallEnded(name, "conv_1", call, events.ToolAnswer(result, False, "ok", 0.25), True)
 
 
-def ended(number: int = 1, name: str = "main") -> events.Event:
+def cut(*heard: events.Heard) -> events.Event:
+    return events.SpeechInterrupted("main", "conv_1", heard[-1].event_id, sum(each.unheard for each in heard), heard)
+
+
+def ended(number: int = 1, name: str = "main") -> events.Ended:
     return events.Ended(name, f"conv_{number}", link_lost("gone"), 12.5)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from convaid import events
 from convaid.cli.history import history
 from convaid.config.places import find_state_folder
 from convaid.history import reading
@@ -18,7 +19,7 @@ from convaid.history.reading import find_history_path
 from convaid.protocol.from_agent import AgentResponseCorrection
 
 from ..cli.running import run_convaid
-from .recorded import agent, called, connected, ended, heard, open_recorder, read_all, user
+from .recorded import agent, called, connected, cut, ended, heard, open_recorder, read_all, user
 
 
 @pytest.fixture
@@ -31,7 +32,8 @@ async def talked(path: Path) -> Path:
     """Three sessions: two of main, and one of kitchen that goes on."""
     async with open_recorder(path) as made:
         made.note(connected(1), user("Open *it*."), called({"door": "front", "wide": True}, "open"))
-        made.note(agent("It is open now.", 2), heard(AgentResponseCorrection("It is open now.", "It is", 2)))
+        made.note(agent("It is open now.", 2), cut(events.Heard(2, 0.42, 0.9, "It is o")))
+        made.note(heard(AgentResponseCorrection("It is open now.", "It is", 2)))
         session = made.recorder.observe(ended(1))
         assert session is not None
         made.recorder.note_charge(session, Charge(12, 137, {"tier": "pro"}))
@@ -67,7 +69,7 @@ async def test_it_shows_one_as_chat_does(talked: Path) -> None:
     assert [line[9:].partition("  [")[0] for line in shown[1:-1]] == [
         "  open_door(door='front', wide=True) -> open",
         "user: Open *it*.",
-        "agent, as far as it was heard: It is",
+        'agent, as far as it was heard: It is (cut off here after 0.4 s: "It is o")',
     ]
     assert shown[-1] == "link lost after 12.5 s, billed 12 s, cost 137 credits: gone"
     assert "\\x1b[31mred" in run("show", "_2")
@@ -78,6 +80,7 @@ async def test_it_shows_one_as_chat_does(talked: Path) -> None:
     lines = json.loads(run("show", "conv_1", "--json"))["lines"]
     assert lines[0]["arguments"] == {"door": "front", "wide": True}
     assert (lines[2]["text"], lines[2]["original"]) == ("It is", "It is open now.")
+    assert (lines[2]["heard"], lines[2]["heard_seconds"]) == ("It is o", 0.42)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +111,7 @@ async def test_it_exports_all(talked: Path) -> None:
     markdown = run("export", "--markdown", "-n", "main")
     assert "## main, " in markdown
     assert "**user**: Open \\*it\\*." in markdown
-    assert "**agent**: It is (was about to say: It is open now.)" in markdown
+    assert '**agent**: It is (was about to say: It is open now.) (cut off here after 0.4 s: "It is o")' in markdown
     assert 'tool `open_door {"door":"front","wide":true}` ok in 0.250 s: open' in markdown
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
@@ -16,12 +17,12 @@ from convaid import events
 from convaid.config import HistoryConfig
 from convaid.history import recording
 from convaid.history.file import DAY, HistoryError, HistoryFile
-from convaid.history.recording import TEXT_LENGTH
+from convaid.history.record import TEXT_LENGTH
 from convaid.history.transcript import Call, Turn
 from convaid.protocol.from_agent import AgentResponseCorrection, UserTranscript
 from convaid.protocol.to_agent import ContextualUpdate, FileInput, MultimodalMessage, UserMessage
 
-from .recorded import agent, called, connected, ended, heard, open_recorder, read_all, user
+from .recorded import agent, called, connected, cut, ended, heard, open_recorder, read_all, user
 
 
 @pytest.fixture
@@ -80,6 +81,46 @@ async def test_a_turn_is_what_was_heard(path: Path) -> None:
         ("Stop.", None),
         ("W", "Why?"),
         ("Ne", "Never told."),
+    ]
+
+
+async def test_a_turn_that_was_cut_off_is_marked_with_what_had_been_heard_here(path: Path) -> None:
+    async with open_recorder(path) as made:
+        made.note(connected(), agent("Once upon a time.", 3))
+        made.note(cut(events.Heard(3, 0.4, 1.1, "Once u")))
+        made.note(heard(AgentResponseCorrection("Once upon a time.", "Once", 3)))
+        made.note(agent("One.", 5), agent("Two.", 7))
+        made.note(cut(events.Heard(5, 0.2, 0.1, "On"), events.Heard(7, 0.0, 0.5, ""), events.Heard(9, 0.0, 0.5, "")))
+        made.note(agent("Told late.", 9), agent("Heard.", 11), agent("I am ada@example.org.", 13))
+        made.note(attrs.evolve(ended(), heard=(events.Heard(13, 1.0, 0.5, None),)))
+    (transcript,) = read_all(path)
+    turns = [line for line in transcript.lines if isinstance(line, Turn)]
+    assert [(line.text, line.original, line.heard, line.heard_seconds) for line in turns] == [
+        ("Once", "Once upon a time.", "Once u", 0.4),
+        ("One.", None, "On", 0.2),
+        ("Two.", None, "", 0.0),
+        ("Told late.", None, "", 0.0),
+        ("Heard.", None, None, None),
+        ("I am ada@example.org.", None, None, 1.0),
+    ]
+    assert transcript.session.turns == 6
+
+
+async def test_what_was_heard_is_masked_like_all_the_rest(path: Path) -> None:
+    async with open_recorder(path, HistoryConfig("redacted")) as made:
+        made.note(connected(), agent("I am ada@example.org, and you?", 1))
+        made.note(cut(events.Heard(1, 1.0, 0.5, "I am ada@example.org,")))
+    assert b"ada@example.org" not in find_bytes(path)
+
+
+async def test_a_turn_that_is_corrected_twice_keeps_what_was_to_be_said(path: Path) -> None:
+    async with open_recorder(path) as made:
+        made.note(connected(), agent("One two three.", 1))
+        made.note(heard(AgentResponseCorrection("One two three.", "One two", 1)))
+        made.note(heard(AgentResponseCorrection("One two three.", "One", 1)))
+    (transcript,) = read_all(path)
+    assert [(line.text, line.original) for line in transcript.lines if isinstance(line, Turn)] == [
+        ("One", "One two three.")
     ]
 
 
@@ -243,7 +284,7 @@ async def test_a_file_that_is_taken_away_is_made_anew(path: Path) -> None:
     ("statement", "words"),
     [
         ("PRAGMA application_id = 7", "it is the database of another program"),
-        ("PRAGMA user_version = 9", r"was written by a newer convaid \(version 9 of its tables, not 1\)"),
+        ("PRAGMA user_version = 9", r"was written by another convaid \(version 9 of its tables, not 2\)"),
     ],
 )
 def test_a_file_of_somebody_else_is_left_alone(path: Path, statement: str, words: str) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 import trio
 import trio.testing
 
-from convaid.audio import AudioFormat
-from convaid.devices import Sound
 from convaid.protocol.from_agent import Audio, ConversationInitiationMetadata, Ping
 from convaid.session.speech import Speech
+from convaid.speech_buffers import Preroll
 
+from ..sound.fakes import FakeSound
 from .test_session import Talk, talk
 
 PATIENCE = 1.0  # seconds that a task may be late here
@@ -58,35 +55,29 @@ async def test_a_reader_that_hangs_is_late(
         assert find_late(held) == ["the reader"]
 
 
-class StuckSpeaker:
-    """Takes one step of speech, and then nothing."""
-
-    held = 0.0
-
-    async def write(self, pcm: bytes) -> None:
-        await trio.sleep_forever()
-
-
-class SilentMicrophone:
-    async def read(self) -> bytes:
-        await trio.sleep_forever()
-        raise AssertionError
-
-
 async def test_a_stuck_speaker_is_late_and_a_silent_microphone_is_not(autojump_clock: trio.testing.MockClock) -> None:
-    @asynccontextmanager
-    async def open_sound(user_input: AudioFormat, agent_output: AudioFormat) -> AsyncIterator[Sound]:
-        yield Sound(SilentMicrophone(), StuckSpeaker())  # type: ignore[arg-type]
-
     metadata = ConversationInitiationMetadata("conv_1", "pcm_16000", "pcm_16000")
-    speech = Speech(metadata, 0.04, lambda chunk: None, open_sound, lambda is_speaking: None)
+    sound = FakeSound()
+    sound.speaker.is_stuck = True
+    speech = Speech(
+        metadata,
+        0.04,
+        sound,
+        Preroll(0),
+        send_chunk=lambda chunk, came_at, is_preroll: None,
+        note_speaking=lambda is_speaking: None,
+        note_user=lambda: None,
+    )
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(sound.run)
         nursery.start_soon(speech.run)
-        await trio.sleep(100)
+        with sound.ear.attend(lambda block: None):
+            await trio.sleep(100)
+            assert not [pulse.name for pulse in (*speech.pulses, *sound.pulses) if pulse.due < trio.current_time()]
+            speech.play(Audio("AAAA" * 1000, 1))
+            await trio.sleep(2)
         now = trio.current_time()
-        assert not [pulse.name for pulse in speech.pulses if now > pulse.due + PATIENCE]
-        speech.play(Audio("AAAA" * 1000, 1))
-        await trio.sleep(2)
-        now = trio.current_time()
-        assert [pulse.name for pulse in speech.pulses if now > pulse.due + PATIENCE] == ["the speaker"]
+        assert [pulse.name for pulse in (*speech.pulses, *sound.pulses) if now > pulse.due + PATIENCE] == [
+            "the speaker"
+        ]
         nursery.cancel_scope.cancel()
