@@ -56,7 +56,7 @@ $(VENV)/.run: $(VENV)/bin/pip $(PACKAGES)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
-	$(BIN)/pip install --quiet -e '.[test]'
+	$(BIN)/pip install --quiet -e '.[test]' -e './plugins/pushtotalk[gpio]'
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test

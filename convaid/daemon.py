@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -24,13 +24,14 @@ from convaid.calls import ToolCalls, open_tool_calls
 from convaid.config import Configuration, Secret, require_api_key
 from convaid.errors import ConfigurationError, Problem
 from convaid.furnishing import make_conversation, open_budget_of, open_journal_of
-from convaid.keeper import Keeper, Pool, Refused, UnknownConversation
+from convaid.keeper import Keeper, Pool
 from convaid.plugins import Plugins
-from convaid.plugins.activation import Activation, Wish
+from convaid.plugins.activation import Activation
 from convaid.protocol.endings import SessionEnd
 from convaid.reloading import reload
 from convaid.session.late import LateResult
 from convaid.supervisor import Conversation
+from convaid.wishes import Wishes
 
 if TYPE_CHECKING:
     from convaid.calls.desk import Desk
@@ -76,36 +77,10 @@ class Daemon:
     announcer: Announcer = field(init=False)
     make_conversation: Callable[[str, Configuration, Secret | None], Conversation] = field(init=False)
     """Makes a conversation of a configuration ready to be kept."""
-    wishes: list[tuple[str, Wish]] = field(init=False, factory=list)
-    """What plugins have asked for before the daemon was ready."""
     reloading: trio.Lock = field(init=False, factory=trio.Lock)
     """Held while another configuration is taken on."""
     reload_observers: list[Callable[[bool], None]] = field(init=False, factory=list)
     """Told True when another configuration is about to be taken on, False when that is over, well or not."""
-
-    def make_activation(self) -> Activation:
-        """What plugins open and close conversations with, from their own threads."""
-        token = trio.lowlevel.current_trio_token()
-
-        def ask(name: str, wish: Wish) -> None:
-            with suppress(trio.RunFinishedError):  # the daemon has ended: nobody is there to be asked
-                token.run_sync_soon(self.grant, name, wish)
-
-        def find_state(name: str) -> str:
-            return next((keeping.state for keeping in self.keeper or () if keeping.name == name), "")
-
-        return Activation(tuple(self.configuration.conversations), ask, find_state)
-
-    def grant(self, name: str, wish: Wish) -> None:
-        """Start or stop a conversation for a plugin, once the daemon is ready; what cannot be is logged."""
-        if self.keeper is None:
-            self.wishes.append((name, wish))
-            return
-        try:
-            keeping = self.keeper.find(name)
-            keeping.start() if wish == "start" else keeping.stop()
-        except (Refused, UnknownConversation) as error:
-            log.warning("a plugin's wish to %s a conversation: %s", wish, error)
 
     @property
     def conversations(self) -> dict[str, Conversation]:
@@ -160,10 +135,13 @@ async def run_daemon(
     sys.setswitchinterval(SWITCH_INTERVAL)
     daemon = daemon or Daemon()
     daemon.configuration = configuration
+    wishes = Wishes(daemon.troubles)
+    daemon.reload_observers.append(wishes.note_reload)
     api_key = require_api_key(configuration, os.environ)
     for name in configuration.find_unlimited():
         log.warning("%s is open day and night, and costs as much while nobody talks: %s", name, UNLIMITED)
     with (
+        closing(wishes),
         nullcontext() if is_dry else open_journal_of(configuration.tools) as journal,
         open_budget_of(configuration) as daemon.budget,
     ):
@@ -178,7 +156,7 @@ async def run_daemon(
                 deliver=daemon.deliver_late_result,
                 is_dry=is_dry,
                 hidden=[configuration.platform.api_key_env],
-                activation=daemon.make_activation(),
+                activation=Activation(tuple(configuration.conversations), wishes),
             ) as tool_calls:
                 daemon.tool_calls = tool_calls
                 daemon.announcer = announcer = Announcer([observe, tool_calls.observe])
@@ -205,8 +183,7 @@ async def run_daemon(
                             for name in configuration.conversations:
                                 keeper.add(daemon.make_conversation(name, configuration, api_key))
                             daemon.keeper = keeper
-                            for name, wish in daemon.wishes:
-                                daemon.grant(name, wish)
+                            wishes.begin(keeper)
                             task_status.started(daemon)
                 finally:
                     announcer.tell()

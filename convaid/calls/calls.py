@@ -350,7 +350,8 @@ class ToolCalls:
 
 def _needs_room(plugin: Plugin) -> bool:
     hooks = (plugin.lifespan, plugin.observe, plugin.approve, plugin.activate)
-    return any(hook is not None for hook in hooks) or any(tool.is_async for tool in plugin.tools)
+    is_needed = any(hook is not None for hook in hooks) or bool(plugin.devices)
+    return is_needed or any(tool.is_async for tool in plugin.tools)
 
 
 async def _take_place(places: trio.Semaphore) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import trio
 
-__all__ = ["Event", "Job", "Loop", "TrioLoop"]
+__all__ = ["Event", "Job", "Loop", "Steps", "TrioLoop"]
 
 Steps = Callable[..., Awaitable[None]]
 

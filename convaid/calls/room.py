@@ -24,12 +24,12 @@ from outcome import Error, Outcome, Value, acapture
 from convaid.calls.answers import Ending, describe_stop
 from convaid.calls.locating import locate_thread
 from convaid.calls.loops import Event as LoopEvent
-from convaid.calls.loops import Job, Loop, TrioLoop
+from convaid.calls.loops import Job, Loop, Steps, TrioLoop
 from convaid.calls.performing import perform_async
 from convaid.calls.run import Run
 from convaid.events import ApprovalRequest, Event
 from convaid.plugins.activation import Activation
-from convaid.plugins.loading import Plugin
+from convaid.plugins.loading import Plugin, describe_failure
 
 __all__ = ["MakeLoop", "Room", "make_loop"]
 
@@ -66,6 +66,17 @@ class _Question:
 
 
 @define(eq=False)
+class _Errand:
+    """A function of the plugin's that runs until it ends by itself, or is asked to: a device of its."""
+
+    name: str
+    steps: Steps
+    note_end: Callable[[str], None]
+    job: Job | None = None
+    is_taken_back: bool = False
+
+
+@define(eq=False)
 class Room:
     """One plugin's room. Made, opened and closed on the conversations' loop, by its owner `ToolCalls`."""
 
@@ -88,6 +99,7 @@ class Room:
     _outside: trio.lowlevel.TrioToken = field(factory=trio.lowlevel.current_trio_token, init=False)
     _runs: set[Run] = field(factory=set, init=False)
     _questions: set[_Question] = field(factory=set, init=False)
+    _errands: set[_Errand] = field(factory=set, init=False)
     _opened: trio.Event = field(factory=trio.Event, init=False)
     _ended: trio.Event = field(factory=trio.Event, init=False)
     _work_came: trio.Event = field(factory=trio.Event, init=False)
@@ -176,6 +188,20 @@ class Room:
             self._loop.post(self._begin_to_decide, question)
         return partial(self._take_back, question)
 
+    def perform(self, name: str, steps: Steps, note_end: Callable[[str], None]) -> Callable[[], None]:
+        """Run a function of the plugin's; ``note_end`` is called once, on this loop and later, with why it is over.
+
+        Returns what asks it to end; ``note_end`` is called when it has.
+        """
+        errand = _Errand(name, steps, note_end)
+        self._errands.add(errand)
+        self._work_came.set()
+        if self.failure or self._ended.is_set():
+            self._tell(self._conclude, errand, self.failure or "its plugin has ended")
+        else:
+            self._loop.post(self._begin_errand, errand)
+        return partial(self._loop.post, self._end_errand, errand)
+
     def observe(self, event: Event) -> None:
         """Hand an event to the plugin's observer, or count it as missed if too many wait already."""
         if len(self._events) >= EVENTS_HELD:
@@ -196,7 +222,7 @@ class Room:
 
     @property
     def _has_work(self) -> bool:
-        return bool(self._runs or self._questions)
+        return bool(self._runs or self._questions or self._errands)
 
     async def _probe(self) -> None:
         """Send a callback to the room and back, and wait until it has come."""
@@ -235,6 +261,11 @@ class Room:
             question.is_taken_back = True
             self._loop.post(self._cancel, question)
 
+    def _conclude(self, errand: _Errand, why: str) -> None:
+        if errand in self._errands:
+            self._errands.discard(errand)
+            errand.note_end(why)
+
     def _end(self, failure: str) -> None:
         """The thread is at its end: nothing that ran in it will answer any more."""
         if not self._is_closing:
@@ -247,6 +278,8 @@ class Room:
             self._finish(run, Value(describe_stop(run)))
         for question in tuple(self._questions):
             self._settle(question, None)
+        for errand in tuple(self._errands):
+            self._conclude(errand, self.failure or "its plugin has ended")
         self._opened.set()
         self._ended.set()
 
@@ -343,6 +376,28 @@ class Room:
             if not self._loop.is_cancellation(error):
                 logger.error("the approver of %s failed", self.plugin, exc_info=error)
         self._tell(self._settle, question, decision)
+
+    def _begin_errand(self, errand: _Errand) -> None:
+        if not self._is_in_service or errand.is_taken_back:
+            self._tell(self._conclude, errand, "its plugin is about to end")
+        else:
+            errand.job = self._loop.start_job(errand.name, self._run_errand, errand)
+
+    def _end_errand(self, errand: _Errand) -> None:
+        errand.is_taken_back = True
+        if errand.job is not None:
+            errand.job.cancel()
+
+    async def _run_errand(self, errand: _Errand) -> None:
+        why = "it has ended"
+        try:
+            await errand.steps()
+        except BaseException as error:  # plugin code runs here: what it raises is why its device is lost
+            why = "it was asked to end"
+            if not self._loop.is_cancellation(error):
+                why = describe_failure(error)
+                logger.debug("%s of %s failed", errand.name, self.plugin, exc_info=error)
+        self._tell(self._conclude, errand, why)
 
     async def _activate(self, activate: Callable[[Activation], Any], activation: Activation) -> None:
         pause = FIRST_PAUSE

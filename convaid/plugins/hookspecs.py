@@ -13,6 +13,7 @@ import pluggy
 
 from convaid.events import ApprovalRequest, Event
 from convaid.plugins.activation import Activation
+from convaid.plugins.devices import AudioDevice
 from convaid.plugins.tool import Tool
 
 __all__ = ["PROJECT", "Loop", "hookimpl"]
@@ -79,10 +80,21 @@ def convaid_approve(request: ApprovalRequest) -> Any:
 
 
 @_hookspec(firstresult=True)
+def convaid_devices(settings: Any) -> list[AudioDevice]:  # type: ignore[empty-body]
+    """Return the plugin's own microphones and speakers, each a `convaid.AudioDevice`; ``audio`` names one.
+
+    Called once, before there is a conversation. Their functions run in the plugin's own thread, on the plugin's own
+    loop, while a conversation needs the device, and are cancelled then. What they raise is a device that is lost: told
+    in status and events, and tried again, later and later, while the conversation goes on with silence.
+    """
+
+
+@_hookspec(firstresult=True)
 def convaid_activation(activation: Activation, settings: Any) -> Any:
     """Open and close conversations when something in the world says so: an async function that runs with the daemon.
 
     It runs in the plugin's own thread, on the plugin's own loop, after the lifespan has begun, and is cancelled at the
-    end: wait for a button, a wake word or a sensor, and call ``activation.start("kitchen")``. What it raises is logged,
-    and it is called again, later and later. It is for conversations with ``start = "on_demand"``.
+    end: wait for a button, a wake word or a sensor, and call ``activation.start("kitchen")``. What the conversation's
+    microphone hears is ``activation.listen("kitchen")``. What it raises is logged, and it is called again, later and
+    later. It is for conversations with ``start = "on_demand"``.
     """

@@ -21,17 +21,19 @@ import attrs
 import pluggy
 from attrs import field, frozen
 
+from convaid.config import ConversationConfig
 from convaid.config.policy import ALL_TOOLS, ToolsConfig, name_plugin
 from convaid.errors import Problem, StructureError
 from convaid.events import ApprovalRequest, Event
 from convaid.plugins import hookspecs
 from convaid.plugins.activation import Activation
+from convaid.plugins.devices import OURS, AudioDevice
 from convaid.plugins.options import find_place
 from convaid.plugins.schema import ShapeError
 from convaid.plugins.tool import Tool
 from convaid.structuring import join_path, nearest, structure
 
-__all__ = ["Plugin", "Plugins", "Status", "find_stray_tables", "load_plugins"]
+__all__ = ["Plugin", "Plugins", "Status", "describe_failure", "find_stray_tables", "load_plugins"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class Plugin:
     observe: Callable[[Event], Any] | None = None
     approve: Callable[[ApprovalRequest], Any] | None = None
     activate: Callable[[Activation], Any] | None = None
+    devices: tuple[AudioDevice, ...] = ()
     loop: hookspecs.Loop = "trio"
     table: Mapping[str, Any] = field(factory=dict, repr=False)
     """Its table in the configuration, as it stands there: a process of the plugin's makes the settings from it anew."""
@@ -116,7 +119,7 @@ def load_plugins(
             plugin = attrs.evolve(plugin, status="disabled", reason=f"plugins.{plugin.name}.enabled is false")
         else:
             plugin = _load(plugin, entry_point, table, problems)
-            plugin = _refuse_taken_tools(plugin, plugins)
+            plugin = _refuse_taken_names(plugin, plugins)
         plugins.append(plugin)
     plugins = _leave_out_taken_tools(plugins)
     names = [plugin.name for plugin in plugins]
@@ -164,6 +167,21 @@ def find_misplaced_tools(plugins: Plugins, config: ToolsConfig) -> list[Problem]
     return problems
 
 
+def find_unknown_devices(plugins: Plugins, conversations: Mapping[str, ConversationConfig]) -> list[Problem]:
+    """Return a problem for each conversation by a device that no plugin offers."""
+    offered = [device.name for plugin in plugins.ready for device in plugin.devices]
+    known = [*OURS, *offered]
+    return [
+        Problem(
+            f"conversations.{name}.audio",
+            f'"{settings.audio}" is none of convaid\'s ({", ".join(OURS)}), and no plugin in use offers such a device; '
+            + (_suggest(settings.audio, known) or f"plugins offer: {', '.join(offered) or 'none'}"),
+        )
+        for name, settings in conversations.items()
+        if settings.audio not in known
+    ]
+
+
 def _identify(entry_point: EntryPoint) -> Plugin:
     distribution = entry_point.dist
     return Plugin(
@@ -190,7 +208,7 @@ def _load(plugin: Plugin, entry_point: EntryPoint, table: Mapping[str, Any], pro
         raise
     except BaseException as error:  # plugin code runs here: whatever it does is its own misfortune
         logger.debug("%s cannot be loaded", plugin, exc_info=error)
-        return attrs.evolve(plugin, status="broken", reason=_describe_failure(error))
+        return attrs.evolve(plugin, status="broken", reason=describe_failure(error))
 
 
 def _register(target: Any) -> pluggy.PluginManager:
@@ -238,9 +256,16 @@ def _ask(plugin: Plugin, manager: pluggy.PluginManager, table: Mapping[str, Any]
             raise _Unusable(f"convaid_tools returned {tool!r}, which is not decorated with @tool")
         if [other.name for other in tools].count(tool.name) > 1:
             raise _Unusable(f'it has two tools of the name "{tool.name}"')
+    devices = tuple(hook.convaid_devices(settings=settings) or ())
+    for device in devices:
+        if not isinstance(device, AudioDevice):
+            raise _Unusable(f"convaid_devices returned {device!r}, which is not a convaid.AudioDevice")
+        if [other.name for other in devices].count(device.name) > 1:
+            raise _Unusable(f'it has two devices of the name "{device.name}"')
     return attrs.evolve(
         plugin,
         tools=tools,
+        devices=devices,
         settings=settings,
         lifespan=(lambda: hook.convaid_lifespan(settings=settings)) if hook.convaid_lifespan.get_hookimpls() else None,
         observe=(lambda event: hook.convaid_observe(event=event)) if hook.convaid_observe.get_hookimpls() else None,
@@ -255,14 +280,23 @@ def _ask(plugin: Plugin, manager: pluggy.PluginManager, table: Mapping[str, Any]
     )
 
 
-def _refuse_taken_tools(plugin: Plugin, earlier: Iterable[Plugin]) -> Plugin:
-    """Refuse a plugin that brings a tool which another one brings, too."""
+def _refuse_taken_names(plugin: Plugin, earlier: Sequence[Plugin]) -> Plugin:
+    """Refuse a plugin that brings a tool or a device which another one brings, too."""
     owners = _find_owners(earlier, is_declared=False)
-    taken = [tool.name for tool in plugin.tools if tool.name in owners and not tool.is_declared]
-    if plugin.status != "ready" or not taken:
+    makers = {device.name: other for other in earlier if other.status == "ready" for device in other.devices}
+    clashes = [
+        f'its tool "{tool.name}" is already offered by {owners[tool.name]}'
+        for tool in plugin.tools
+        if tool.name in owners and not tool.is_declared
+    ]
+    clashes += [
+        f'its device "{device.name}" is already offered by {makers[device.name]}'
+        for device in plugin.devices
+        if device.name in makers
+    ]
+    if plugin.status != "ready" or not clashes:
         return plugin
-    reason = "; ".join(f'its tool "{name}" is already offered by {owners[name]}' for name in taken)
-    return attrs.evolve(plugin, status="refused", reason=reason)
+    return attrs.evolve(plugin, status="refused", reason="; ".join(clashes))
 
 
 def _leave_out_taken_tools(plugins: Sequence[Plugin]) -> list[Plugin]:
@@ -293,7 +327,8 @@ def _suggest(name: str, known: Iterable[str]) -> str:
     return f'did you mean "{found[0]}"?' if found else ""
 
 
-def _describe_failure(error: BaseException) -> str:
+def describe_failure(error: BaseException) -> str:
+    """What a plugin's code has raised, and where, in a line or few."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     words = "".join(traceback.format_exception_only(error)).strip()  # also where its own str() fails

@@ -174,7 +174,7 @@ async def test_a_conversation_can_be_silenced_here_and_muted() -> None:
         find(held, "kitchen").start()
         await wait_state(held, "kitchen", "connected")
         assert conversation.session is not None
-        assert conversation.session.is_muted
+        assert conversation.is_muted
         assert conversation.interrupt() == 0.0
         await held.wait_for(events.SpeechInterrupted)
 

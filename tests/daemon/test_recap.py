@@ -51,6 +51,25 @@ def is_told(record: ConversationRecord) -> bool:
     return any(isinstance(message, ContextualUpdate) for message in record.messages)
 
 
+@pytest.mark.parametrize(
+    ("texts", "last"),
+    [
+        (("One",), "agent (cut off): One"),
+        (("",), "user: And now?"),
+        ((None,), "agent: One two three."),
+        (("First", "Se"), "agent: One two three."),  # there is but one turn of the agent's to change
+    ],
+)
+def test_last_words_that_nobody_heard_are_not_told(texts: tuple[str | None, ...], last: str) -> None:
+    recap = Recap(RecapConfig("context"))
+    for message in (UserTranscript("And now?", 1), AgentResponse("One two three.", 2)):
+        recap.note(events.MessageReceived("main", "conv_1", message))
+    recap.note_end(link_lost("gone"), 0.0)
+    heard = tuple(events.Heard(2, 0.5, 0.5, text) for text in texts)
+    recap.note(events.Ended("main", "conv_1", link_lost("gone"), 1.0, {}, heard))
+    assert recap.write(1.0).splitlines()[-1] == last
+
+
 async def test_the_next_agent_is_told_what_was_said_and_done() -> None:
     text = ALWAYS + '[conversations.main.recap]\nway = "context"\n'
     async with hold(TALK, LISTEN, configuration=text, tools=[find_name]) as held:

@@ -10,9 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import trio
 
 from convaid import events
 from convaid.audio import AudioFormat, make_tone, measure_level
+from convaid.control.status import describe_status
+from convaid.keeper import Refused
 from convaid.protocol.endings import Cause
 
 from .holding import hold
@@ -178,3 +181,81 @@ microphone = ["sh", "-c", "exit 1"]
         (record,) = held.simulator.conversations
     assert held.daemon.endings["main"].cause is Cause.ENDED_BY_AGENT
     assert record.received["user_audio_chunk"] > 20
+    assert ("microphone", "lost") in [(event.role, event.state) for event in held.of_kind(events.DeviceChanged)]
+
+
+async def test_mute_ends_the_recorder_and_the_agent_hears_silence(tmp_path: Path) -> None:
+    program = (
+        "import sys, time, os; open(sys.argv[1], 'a').write(f'{os.getpid()}\\n')\n"
+        "while True: sys.stdout.buffer.write(b'\\x01\\x10' * 320); sys.stdout.buffer.flush(); time.sleep(0.02)"
+    )
+    (tmp_path / "record.py").write_text(program)
+    audio = f"""audio = "command"
+[conversations.main.command]
+microphone = ["python3", "{tmp_path}/record.py", "{tmp_path}/pids"]
+speaker = ["sh", "-c", "cat > /dev/null"]
+"""
+    async with hold("steps = [{silence = 10.0}]", configuration=configure(audio)) as held:
+        await held.wait_for(events.Connected)
+        conversation = held.daemon.conversations["main"]
+        assert conversation.sound is not None
+        while True:
+            (status,) = describe_status(held.daemon).conversations
+            if status.sound is not None and status.sound.audio_age is not None:
+                break
+            await trio.sleep(0.02)
+        assert (status.sound.microphone.state, status.problem) == ("open", "")
+        conversation.mute(True)
+        (pid,) = (tmp_path / "pids").read_text().split()
+        while await trio.Path(f"/proc/{pid}").exists():
+            await trio.sleep(0.02)
+        (record,) = held.simulator.conversations
+        before = record.received["user_audio_chunk"]
+        await trio.sleep(0.5)
+        assert record.received["user_audio_chunk"] - before == pytest.approx(0.5 / 0.04, abs=4)
+        (status,) = describe_status(held.daemon).conversations
+        assert status.sound is not None
+        assert status.sound.microphone.state == "closed"
+        age = status.sound.audio_age
+        assert age is not None
+        assert age.p50 < 0.02
+        conversation.mute(False)
+        while not conversation.sound.ear.is_hearing:
+            await trio.sleep(0.02)
+
+
+async def test_chimes_are_heard_here_and_not_by_the_agent(tmp_path: Path) -> None:
+    heard = tmp_path / "heard.wav"
+    audio = f"""audio = "wav"
+wav = {{speaker = "{heard}"}}
+chimes = {{activation = "default", end = "default"}}
+"""
+    scenario = 'steps = [{silence = 1.0}, {say = "Fifteen letters"}, {end = {}}]'
+    async with hold(scenario, configuration=configure(audio)) as held:
+        await held.over.wait()
+    loud = find_loud(heard)
+    assert sum(place < 0.3 for place in loud) * 0.02 == pytest.approx(0.23, abs=0.04)
+    assert sum(place > 0.3 for place in loud) * 0.02 == pytest.approx(1.0 + 0.23, abs=0.1)
+    assert held.daemon.endings["main"].cause is Cause.ENDED_BY_AGENT
+
+
+async def test_who_is_refused_hears_it(tmp_path: Path) -> None:
+    heard = tmp_path / "heard.wav"
+    configuration = f"""
+[conversations.main]
+agent_id = "agent_test"
+start = "on_demand"
+audio = "wav"
+wav = {{speaker = "{heard}"}}
+chimes = {{error = "default"}}
+budget = {{starts_per_hour = 0}}
+"""
+    async with hold("steps = [{silence = 10.0}]", configuration=configuration) as held:
+        while held.daemon.keeper is None:
+            await trio.sleep(0.02)
+        with pytest.raises(Refused):
+            held.daemon.keeper.find("main").start()
+        sound = held.daemon.conversations["main"].sound
+        assert sound is not None
+        await sound.finish()
+    assert len(find_loud(heard)) * 0.02 == pytest.approx(0.32, abs=0.06)
