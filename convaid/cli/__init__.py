@@ -28,6 +28,7 @@ __all__ = ["main"]
 COMMANDS = {
     "approve": "convaid.cli.deciding",
     "ask": "convaid.cli.talking",
+    "audio": "convaid.cli.audio",
     "calls": "convaid.cli.deciding",
     "chat": "convaid.cli.chat",
     "check": "convaid.cli.check",

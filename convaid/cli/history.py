@@ -123,8 +123,11 @@ def show(path: Path | None, conversation_id: str | None, as_json: bool) -> None:
 def print_turn(turn: Turn) -> None:
     """Print what was said, with its time."""
     print_clock(turn.at)
+    from convaid.history.transcript import describe_cut
+
     heard = "" if turn.original is None else ", as far as it was heard"
-    print_line(f"{turn.speaker}{heard}: {turn.text}", fg=COLOURS.get(turn.speaker), bold=turn.speaker == "user")
+    words = f"{turn.speaker}{heard}: {turn.text}{describe_cut(turn)}"
+    print_line(words, fg=COLOURS.get(turn.speaker), bold=turn.speaker == "user")
 
 
 def print_call(call: Call) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,6 +24,7 @@ def plugins(path: Path | None, as_json: bool) -> None:
             "plugin": plugin.name,
             "status": plugin.status,
             "tools": [tool.name for tool in plugin.tools],
+            "devices": [device.name for device in plugin.devices],
             "package": f"{plugin.distribution} {plugin.version}".strip(),
             "reason": plugin.reason,
         }
@@ -31,6 +33,15 @@ def plugins(path: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif rows:
-        print_table([{**row, "tools": " ".join(row["tools"])} for row in rows])
+        has_devices = any(row["devices"] for row in rows)
+        print_table([describe_row(row, has_devices) for row in rows])
     else:
         click.echo("no plugins are installed; `pip install` one, such as plugins/clock of this repository")
+
+
+def describe_row(row: dict[str, Any], has_devices: bool) -> dict[str, str]:
+    """A row of the table; devices have a column where any plugin has one."""
+    told = {name: " ".join(value) if isinstance(value, list) else value for name, value in row.items()}
+    if not has_devices:
+        del told["devices"]
+    return told

@@ -149,13 +149,15 @@ def reread_configuration(path: Path, plugins: Plugins) -> Configuration:
 
 
 def find_slips(configuration: Configuration, plugins: Plugins, *, is_strict: bool = False) -> list[Problem]:
-    """What is wrong with the tables of tools; a table for a tool that nobody offers is only logged, if not strict."""
-    from convaid.plugins.loading import find_misplaced_tools, find_stray_tables
+    """What fits no plugin: tables, devices. A table for a tool that nobody offers is only logged, if not strict."""
+    from convaid.plugins.loading import find_misplaced_tools, find_stray_tables, find_unknown_devices
 
     slips, absent = find_stray_tables(plugins, configuration.tools.named)
     for problem in absent:
         log.warning("%s", problem)
-    return slips + find_misplaced_tools(plugins, configuration.tools) + (absent if is_strict else [])
+    slips += find_misplaced_tools(plugins, configuration.tools)
+    slips += find_unknown_devices(plugins, configuration.conversations)
+    return slips + (absent if is_strict else [])
 
 
 def find_configuration(path: Path | None) -> Path | None:
@@ -184,12 +186,11 @@ def find_needs(configuration: Configuration) -> tuple[list[Secret], list[Problem
             else:
                 words = f"there is no environment variable {variable}, or it is empty; set it, or remove this"
                 problems.append(Problem(f"conversations.{name}.signed_url_secret_env", words))
-    if not (find_spec("numpy") and find_spec("samplerate")):
-        problems += [
-            Problem(f"conversations.{name}.audio", "speech needs more packages: pip install 'convaid[audio]'")
-            for name, settings in configuration.conversations.items()
-            if settings.sound is not None
-        ]
+    for name, settings in configuration.conversations.items():
+        packages = ("numpy", "samplerate", *(["sounddevice"] if settings.audio == "device" else []))
+        if settings.audio != "none" and not all(map(find_spec, packages)):
+            words = "speech needs more packages: pip install 'convaid[audio]'"
+            problems.append(Problem(f"conversations.{name}.audio", words))
     return secrets, problems
 
 

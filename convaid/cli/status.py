@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -84,9 +85,25 @@ def describe_conversation(found: dict[str, Any]) -> str:
     if end is not None and found["state"] != "connected":
         code = f" (code {end['code']})" if end["code"] else ""
         parts.append(f"{end['cause']}{code}: {end['detail']}" + (f" -> {end['remedy']}" if found["problem"] else ""))
+    if found["sound"] is not None:
+        parts += describe_sound(found["sound"])
     if found["losses"]:
         parts.append("losses: " + ", ".join(f"{count} {what}" for what, count in found["losses"].items()))
     return ", ".join(filter(None, parts))
+
+
+def describe_sound(found: dict[str, Any]) -> Iterator[str]:
+    """How a conversation hears and speaks, as far as it does."""
+    for role in ("microphone", "speaker"):
+        device = found[role]
+        if device["state"] == "open":
+            yield f"{role} {device['device']}".rstrip()
+        elif device["state"] != "closed":
+            yield f"{role} {device['state']}" + (f": {device['detail']}" if device["detail"] else "")
+    if found["microphone"]["state"] != "closed":
+        yield f"echo {found['echo'] or 'not settled'}"
+    if age := found["audio_age"]:
+        yield f"audio sent {age['p50'] * 1000:.0f} ms old (p99 {age['p99'] * 1000:.0f}, max {age['max'] * 1000:.0f})"
 
 
 def describe_seconds(seconds: float) -> str:

@@ -37,7 +37,7 @@ OF_CONVERSATIONS: dict[str, Check] = {
     "network": check_network,
     "platform": check_platform,
     "plugins": in_thread(check_plugins),
-    "sound": in_thread(check_sound),
+    "sound": check_sound,
     "money": in_thread(check_money),
 }
 """These need a configuration."""

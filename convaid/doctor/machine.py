@@ -26,7 +26,9 @@ def check_plugins(subject: Subject) -> Iterator[Finding]:
         match plugin.status:
             case "ready":
                 names = ", ".join(tool.name for tool in plugin.tools)
-                yield ok("plugins", f"{title} is loaded, tools: {names or 'none'}")
+                devices = ", ".join(device.name for device in plugin.devices)
+                words = f"{title} is loaded, tools: {names or 'none'}"
+                yield ok("plugins", f"{words}, devices: {devices}" if devices else words)
                 if plugin.reason:
                     yield warning("plugins", f"{title}: {plugin.reason}", "rename one of the two, or remove its plugin")
             case "disabled":

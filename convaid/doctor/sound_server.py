@@ -1,0 +1,88 @@
+"""The sound server that conversations by voice would use, its devices, and the libraries that lead there (floor 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from ctypes.util import find_library
+from importlib.util import find_spec
+from pathlib import Path
+
+from convaid.config import DeviceConfig
+from convaid.devices.interfaces import Role
+from convaid.devices.names import ALSA, Device, choose_devices
+from convaid.devices.servers import find_obstacle, find_socket
+from convaid.doctor.findings import Finding, error, ok, warning
+
+__all__ = ["find_about_devices", "find_about_libraries", "find_about_server"]
+
+CARDS = Path("/dev/snd")
+PLUGINS = ("usr/lib*/alsa-lib", "usr/lib/*/alsa-lib", "usr/local/lib/alsa-lib")
+BRIDGES = ("libasound_module_pcm_pulse.so", "libasound_module_pcm_pipewire.so")
+STAND_IN = "auto_null"  # what servers have where there is no speaker
+START = "start it: systemctl --user start pipewire pipewire-pulse wireplumber (or: pulseaudio)"
+FIND = "export XDG_RUNTIME_DIR=/run/user/$(id -u); as a service: convaid service install --user"
+
+
+def find_about_libraries(kinds: Collection[str]) -> Iterator[Finding]:
+    """What pip and apt have to bring; ``kinds`` are those of ``audio`` that are in use."""
+    needed = ["numpy", "samplerate", *(["sounddevice"] if "device" in kinds else [])]
+    if missing := [package for package in needed if find_spec(package) is None]:
+        yield error("sound", f"speech needs {' and '.join(missing)}", "pip install 'convaid[audio]'")
+    if "device" not in kinds:
+        return
+    if find_library("portaudio") is None:
+        yield error("sound", "there is no library PortAudio", "sudo apt install libportaudio2")
+    if not any((folder / bridge).exists() for folder in list_plugin_folders() for bridge in BRIDGES):
+        words = "ALSA does not know the way to the sound server: cards alone can be used, one program at a time"
+        yield warning("sound", words, "sudo apt install libasound2-plugins")
+
+
+def list_plugin_folders() -> Iterator[Path]:
+    """Where ALSA's plugins may be."""
+    for pattern in PLUGINS:
+        yield from Path("/").glob(pattern)
+
+
+def find_about_server(environ: Mapping[str, str], devices: Collection[Device]) -> Iterator[Finding]:
+    """Whether a server is there, and which of ``devices`` it has chosen."""
+    tell = warning if CARDS.exists() else error  # without a server, ALSA's cards are left
+    place = find_socket(environ)
+    if place is None:
+        yield tell("sound", "no sound server can be found: XDG_RUNTIME_DIR is not set", FIND)
+        return
+    if isinstance(place, Path) and (fault := find_obstacle(place)):
+        yield tell("sound", f"no sound server answers at {place}: {fault}", START)
+        return
+    theirs = [device for device in devices if device.server != ALSA]
+    if not theirs:
+        words = f"there is a sound server at {place}, but its devices are not to be seen"
+        yield tell("sound", words, "sudo apt install libasound2-plugins; if it is there: is it your own server?")
+        return
+    chosen = {device.role: device for device in theirs if device.is_default}
+    microphone, speaker = chosen.get("microphone"), chosen.get("speaker")
+    names = [each.name if each else "none" for each in (microphone, speaker)]
+    yield ok("sound", f"{theirs[0].server} answers: its microphone is {names[0]}, its speaker {names[1]}")
+    if microphone is None or microphone.is_monitor:
+        words = "the sound server has no microphone" + (f": {names[0]} is what is played" if microphone else "")
+        yield warning("sound", words, "plug one in; pactl set-default-source NAME, as `convaid audio list` has it")
+    if speaker is None or speaker.name == STAND_IN:
+        words = "the sound server has no speaker"
+        yield warning("sound", words, "plug one in; pactl set-default-sink NAME, as `convaid audio list` has it")
+
+
+def find_about_devices(name: str, settings: DeviceConfig, devices: list[Device]) -> Iterator[Finding]:
+    """Which devices a conversation would use, or which there are instead."""
+    told = []
+    pairs: tuple[tuple[Role, list[str]], ...] = (("microphone", settings.microphone), ("speaker", settings.speaker))
+    for role, patterns in pairs:
+        if not patterns:
+            told.append(f"no {role}")
+        elif (device := next(choose_devices(role, patterns, devices, expects_server=False), None)) is not None:
+            told.append(f"{role} {device.name} ({device.description})")
+        else:
+            there = ", ".join(device.name for device in devices if device.role == role and not device.is_monitor)
+            words = f"no {role} fits {' or '.join(patterns)}; there is {there or 'none at all'}"
+            fix = f'plug it in, correct {role} in [conversations.{name}.device], or add "default" to it'
+            yield error("sound", words, fix, name)
+    if len(told) > 1:
+        yield ok("sound", f"it would use {', '.join(told)}", name)
