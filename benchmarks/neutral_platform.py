@@ -7,6 +7,7 @@ socket. Whoever measures holds a `Conversation` and plays the agent through it; 
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import json
 import socket
@@ -76,6 +77,13 @@ class Conversation:
             frame = json.loads(await self._connection.recv())
             if frame.get("type") == kind:
                 return frame  # type: ignore[no-any-return]
+
+    async def hear(self) -> bytes:
+        """The next chunk of the microphone's; other frames are passed over."""
+        while True:
+            frame = json.loads(await self._connection.recv())
+            if chunk := frame.get("user_audio_chunk"):
+                return base64.b64decode(chunk)
 
     async def ping(self) -> float:
         """Send the protocol's ping; returns the seconds until its pong."""

@@ -19,6 +19,7 @@ from rows.commands import measure_commands
 from rows.crowd import measure_crowd
 from rows.load import measure_load
 from rows.places import measure_places
+from rows.sound import measure_sound
 from rows.speech import measure_interruptions, measure_speech
 from rows.start_up import measure_start_up
 from rows.tool_calls import measure_tool_calls
@@ -39,7 +40,9 @@ STAGES: dict[str, Callable[[Platform, Scale], Awaitable[list[Row]]]] = {
     "crowd": measure_crowd,
     "load": measure_load,
     "trouble": measure_trouble,
+    "sound": measure_sound,
 }
+OWN_TABLE = "sound"  # the stage whose contestants are others
 
 
 def main() -> None:
@@ -64,12 +67,14 @@ async def measure(stages: list[str], scale: Scale) -> str:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # the contestants end with us
     begin = perf_counter()
     rows: list[Row] = []
+    others: list[Row] = []
     async with open_platform() as platform:
         for stage in stages:
             start = perf_counter()
-            rows += await STAGES[stage](platform, scale)
+            (others if stage == OWN_TABLE else rows).extend(await STAGES[stage](platform, scale))
             print(f"{stage}: {perf_counter() - start:.0f} s", file=sys.stderr)
-    return f"{describe_setting(perf_counter() - begin)}\n\n{format_table(rows)}"
+    tables = [format_table(some) for some in (rows, others) if some]
+    return "\n\n".join([describe_setting(perf_counter() - begin), *tables])
 
 
 def describe_setting(seconds: float) -> str:

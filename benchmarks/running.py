@@ -19,15 +19,27 @@ from typing import Any, Literal, Protocol
 from attrs import define, field
 from neutral_platform import Conversation, Platform
 
-__all__ = ["SDKS", "STACKS", "Contestant", "Run", "Sound", "make_environment", "run_contestant", "run_contestants"]
+__all__ = [
+    "SDKS",
+    "STACKS",
+    "VOICES",
+    "Contestant",
+    "Run",
+    "Sound",
+    "make_environment",
+    "read_cpu",
+    "run_contestant",
+    "run_contestants",
+]
 
 HERE = Path(__file__).parent
 START_LIMIT = 60.0  # seconds for all conversations of a contestant to begin
 PLUGINS = ("convaid_bench", "convaid_rude")
 CPU_CLOCK = 2  # CPUCLOCK_SCHED: the part of a Linux clock id that asks for a process's CPU time in nanoseconds
 
-Sound = Literal["none", "sink", "card"]
-"""none: a conversation in text; sink: speech is taken, and nobody listens; card: a sound card plays it."""
+Sound = Literal["none", "sink", "card", "device"]
+"""none: a conversation in text; sink: speech is taken, and nobody listens; card: a sound card that is a clock plays it;
+device: the sound server's devices, which is the one whose environment the contestant is given."""
 
 
 class Contestant(Enum):
@@ -38,11 +50,15 @@ class Contestant(Enum):
     ASYNC = "SDK `AsyncConversation`"
     LOOP = "SDK `AsyncConversation`, `ClientTools(loop)`"
     FLOOR = "floor: bare trio-websocket"
+    COMMAND = 'convaid, `audio = "command"`'
+    PROGRAMS = "floor: parec, pacat, raw socket"
 
 
 SDKS = (Contestant.SYNC, Contestant.ASYNC, Contestant.LOOP)
 STACKS = (Contestant.CONVAID, Contestant.SYNC, Contestant.ASYNC)
 """Convaid and the two kinds of conversation that the SDK has."""
+VOICES = (Contestant.CONVAID, Contestant.COMMAND, Contestant.SYNC, Contestant.ASYNC, Contestant.PROGRAMS)
+"""Who talks through a sound server."""
 
 
 class Accepting(Protocol):
@@ -81,7 +97,25 @@ class Run:
 
     def measure_cpu(self) -> float:
         """CPU seconds of the process so far, all threads, those that have ended included."""
-        return time.clock_gettime(~self.process.pid << 3 | CPU_CLOCK)
+        return read_cpu(self.process.pid)
+
+    def measure_family_cpu(self) -> float:
+        """The same with the programs that it has started and that still run."""
+        return sum(map(read_cpu, find_family(self.process.pid)))
+
+
+def read_cpu(pid: int) -> float:
+    """CPU seconds of a process so far."""
+    return time.clock_gettime(~pid << 3 | CPU_CLOCK)
+
+
+def find_family(pid: int) -> list[int]:
+    """A process and all that it and its children have started, as far as they are still its children."""
+    family = [pid]
+    for member in family:  # which grows meanwhile
+        for children in Path(f"/proc/{member}/task").glob("*/children"):
+            family += map(int, children.read_text().split())
+    return family
 
 
 _numbers = itertools.count(1)
@@ -106,8 +140,9 @@ async def run_contestant(
         agent_id = f"agent_{next(_numbers)}"
         record = folder / "heard"
         record.write_bytes(bytes(8))
-        if contestant is Contestant.CONVAID:
-            command = prepare_convaid(folder, platform.base_url, agent_id, count, sound, plugins=plugins)
+        if contestant in (Contestant.CONVAID, Contestant.COMMAND):
+            table = find_sound(contestant, sound, folder)
+            command = prepare_convaid(folder, platform.base_url, agent_id, count, table, plugins=plugins)
         else:
             command = find_command(contestant, platform.base_url, agent_id, count, sound)
         environment = make_environment(folder) | {"SOUND_CARD_RECORD": str(record)} | dict(variables or {})
@@ -158,16 +193,34 @@ def find_command(contestant: Contestant, base_url: str, agent_id: str, count: in
     folder = HERE / "contestants"
     if contestant is Contestant.FLOOR:
         return [str(folder / "floor.py"), base_url, agent_id, str(count)]
+    if contestant is Contestant.PROGRAMS:
+        return [str(folder / "programs.py"), base_url, agent_id]
     kind = contestant.name.lower()
-    return [str(folder / "official_sdk.py"), kind, base_url, agent_id, str(count), sound]
+    options = ["-P"] if sound == "device" else []  # the folder has a `pyaudio` of its own, which is for the card
+    return [*options, str(folder / "official_sdk.py"), kind, base_url, agent_id, str(count), sound]
+
+
+def find_sound(contestant: Contestant, sound: Sound, folder: Path) -> str:
+    """What the configuration of a conversation says about sound."""
+    match sound:
+        case "none":
+            return "overrides.text_only = true"
+        case "sink":
+            return 'audio = "wav"\nwav.speaker = "speech.wav"'
+        case "card":
+            player = [sys.executable, str(HERE / "contestants/player.py"), str(folder / "heard")]
+            return f'audio = "command"\ncommand.speaker = {player!r}'
+        case "device":  # the SDK does nothing against an echo
+            return f'audio = "{"command" if contestant is Contestant.COMMAND else "device"}"\necho = "none"'
 
 
 def prepare_convaid(
-    folder: Path, base_url: str, agent_id: str, count: int, sound: Sound, *, plugins: tuple[str, ...]
+    folder: Path, base_url: str, agent_id: str, count: int, sound: str, *, plugins: tuple[str, ...]
 ) -> list[str]:
     """Write a configuration, "install" plugins of the benchmark, and return what Python has to run.
 
-    Other installed plugins are disabled, so that the figures do not depend on them. Everything else is as it comes.
+    ``sound`` are lines of a conversation's table. Other installed plugins are disabled, so that the
+    figures do not depend on them. Everything else is as it comes.
     """
     distribution = folder / "convaid_bench-1.dist-info"
     distribution.mkdir()
@@ -179,15 +232,7 @@ def prepare_convaid(
     configuration += [f"[plugins.{point.name}]\nenabled = false" for point in entry_points(group="convaid")]
     for number in range(count):
         table = f"conversations.c{number}"
-        configuration.append(f'[{table}]\nagent_id = "{agent_id}"')
-        match sound:
-            case "none":
-                configuration.append("overrides.text_only = true")
-            case "sink":
-                configuration.append('audio = "wav"\nwav.speaker = "speech.wav"')
-            case "card":
-                player = [sys.executable, str(HERE / "contestants/player.py"), str(folder / "heard")]
-                configuration.append(f'audio = "command"\ncommand.speaker = {player!r}')
+        configuration.append(f'[{table}]\nagent_id = "{agent_id}"\n{sound}')
     path = folder / "config.toml"
     path.write_text("\n".join(configuration) + "\n")
     return ["-m", "convaid", "run", "--config", str(path)]

@@ -9,7 +9,7 @@ __all__ = ["FULL", "QUICK", "Scale"]
 
 @frozen
 class Scale:
-    """The defaults take about ten minutes on two cores."""
+    """The defaults take about a quarter of an hour on two cores."""
 
     rounds: int = 5
     slow_rounds: int = 3
@@ -38,6 +38,16 @@ class Scale:
     """Seconds that a tool works while its daemon is stopped, and that a rude plugin blocks."""
     patience: float = 12.0
     """Seconds for which a dead link is watched."""
+    tones: int = 30
+    """Spoken into a microphone in one block."""
+    turns: int = 15
+    """The agent's, beside them."""
+    cuts: int = 3
+    """Interruptions in one block."""
+    healing: float = 10.0
+    """Seconds for which is watched what becomes of a conversation whose sound server has come back."""
+    wake_ups: int = 500
+    """Blocks that a thread gives to a loop."""
 
 
 FULL = Scale()
@@ -58,4 +68,9 @@ QUICK = Scale(
     watching=1.0,
     work=0.4,
     patience=0.5,
+    tones=5,
+    turns=3,
+    cuts=1,
+    healing=3.0,
+    wake_ups=100,
 )

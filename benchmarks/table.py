@@ -23,9 +23,12 @@ class Row:
     remarks: Mapping[Contestant, str] = field(factory=dict)
     is_more_better: bool = False
 
-    def format_cells(self) -> list[str]:
+    def has_cell(self, contestant: Contestant) -> bool:
+        return bool(self.rounds.get(contestant) or self.remarks.get(contestant))
+
+    def format_cells(self, contestants: Iterable[Contestant]) -> list[str]:
         """Title, one cell for each contestant, and how far convaid is ahead of the better SDK."""
-        return [self.title, *(self._format_cell(contestant) for contestant in Contestant), self._compare(self.rounds)]
+        return [self.title, *(self._format_cell(contestant) for contestant in contestants), self._compare(self.rounds)]
 
     def _format_cell(self, contestant: Contestant) -> str:
         if not self.rounds.get(contestant):
@@ -81,7 +84,9 @@ def format_number(value: float) -> str:
 
 
 def format_table(rows: Iterable[Row]) -> str:
-    """The rows as a Markdown table."""
-    heading = ["", *(contestant.value for contestant in Contestant), "ahead by"]
-    lines = [heading, ["---", *["--:"] * (len(heading) - 1)], *(row.format_cells() for row in rows)]
+    """The rows as a Markdown table, with a column for everybody who takes part in any."""
+    rows = list(rows)
+    contestants = [contestant for contestant in Contestant if any(row.has_cell(contestant) for row in rows)]
+    heading = ["", *(contestant.value for contestant in contestants), "ahead by"]
+    lines = [heading, ["---", *["--:"] * (len(heading) - 1)], *(row.format_cells(contestants) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
