@@ -1,8 +1,8 @@
 """convaid holds conversations with ElevenLabs agents and runs the client tools that they call.
 
-What a plugin needs is here: `tool`, `declare_tool`, `hookimpl`, `Tool`, `ToolContext`, `ToolError`, and for parameters
-`Range`, `Length`, `Pattern`. They are imported when they are first asked for, so that ``import convaid`` costs nothing
-where they are not.
+What a plugin needs is here: `tool`, `declare_tool`, `hookimpl`, `Tool`, `ToolContext`, `ToolError`, for parameters
+`Range`, `Length`, `Pattern`, for microphones and speakers `AudioDevice`. They are imported when they are first asked
+for, so that ``import convaid`` costs nothing where they are not.
 """
 
 from __future__ import annotations
@@ -14,14 +14,27 @@ if TYPE_CHECKING:
     from convaid.constraints import Length, Pattern, Range
     from convaid.errors import ToolError
     from convaid.plugins.declared import declare_tool
+    from convaid.plugins.devices import AudioDevice
     from convaid.plugins.hookspecs import hookimpl
     from convaid.plugins.tool import Tool, ToolContext, tool
 
 __version__ = "0.1.0"
 
-__all__ = ["Length", "Pattern", "Range", "Tool", "ToolContext", "ToolError", "declare_tool", "hookimpl", "tool"]
+__all__ = [
+    "AudioDevice",
+    "Length",
+    "Pattern",
+    "Range",
+    "Tool",
+    "ToolContext",
+    "ToolError",
+    "declare_tool",
+    "hookimpl",
+    "tool",
+]
 
 _HOMES = {
+    "AudioDevice": "convaid.plugins.devices",
     "Length": "convaid.constraints",
     "Pattern": "convaid.constraints",
     "Range": "convaid.constraints",

@@ -10,13 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.soundservers import needs_pulse
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
 @pytest.mark.parametrize(
     ("stages", "count"),
-    [(["tool-calls", "places", "speech"], 23), (["commands", "load"], 8)],
-    ids=["calls and speech", "commands and load"],
+    [
+        (["tool-calls", "places", "speech"], 23),
+        (["commands", "load"], 8),
+        pytest.param(["sound"], 15, marks=needs_pulse),
+    ],
+    ids=["calls and speech", "commands and load", "sound"],
 )
 @pytest.mark.timeout(180)  # it starts programs that import a lot
 def test_smoke_run(stages: list[str], count: int) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from pathlib import Path
 
 import attrs
 
 from convaid.config import parse_configuration
-from convaid.event_json import EVENT_NAMES
+from convaid.event_json import EVENT_NAMES, describe_event
+from convaid.events import Heard, SpeechInterrupted
 
 PAGE = Path(__file__).parents[1] / "docs" / "events.md"
 TABLE = re.compile(r"(<!-- events: begin -->\n).*?(<!-- events: end -->)", re.DOTALL)
@@ -39,6 +41,13 @@ def test_the_command_of_the_page_is_a_configuration() -> None:
     text = '[conversations.main]\nagent_id = "agent_demo"\n' + block
     (command,) = parse_configuration(text, "docs/events.md").event_commands
     assert command.on == ["connected", "ended", "error"]
+
+
+def test_what_was_heard_is_as_the_page_shows_it() -> None:
+    (example,) = re.findall(r'^({"event_id".*})$', PAGE.read_text(), re.MULTILINE)
+    heard = Heard(**json.loads(example))
+    told = describe_event(SpeechInterrupted("main", "conv_1", 4, 3.08, (heard,)))
+    assert told["heard"] == [json.loads(example)]
 
 
 if __name__ == "__main__":

@@ -55,3 +55,26 @@ async def test_sent_means_taken_and_asked_for_the_next(autojump_clock: trio.test
 async def test_nothing_to_send_is_sent() -> None:
     with trio.fail_after(1):
         await Outbox().wait_sent()
+
+
+async def test_preroll_goes_first_and_drops_nothing_and_is_dropped_before_what_is_newer() -> None:
+    outbox = Outbox()
+    for number in range(AUDIO_LIMIT * 2):
+        outbox.put_audio(f"early {number}", is_preroll=True)
+    for number in range(AUDIO_LIMIT):
+        outbox.put_audio(f"{number}")
+    assert outbox.audio_dropped == 0
+    assert await outbox.take() == "early 0"
+    outbox.put_audio("one too many")
+    assert outbox.audio_dropped == AUDIO_LIMIT * 2  # the rest of the pre-roll, and the oldest of what is live
+    assert await outbox.take() == "1"
+
+
+async def test_ages_are_those_at_sending(autojump_clock: trio.testing.MockClock) -> None:
+    outbox = Outbox()
+    outbox.put_audio("silence")
+    outbox.put_audio("speech", trio.current_time())
+    await trio.sleep(0.5)
+    for _ in range(2):
+        await outbox.take()
+    assert list(outbox.audio_ages) == [0.5]

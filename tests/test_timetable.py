@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from convaid.timetable import Timetable
+from convaid.timetable import Timetable, find_minute, parse_moments
 
 MONDAY = datetime(2026, 11, 23)
 
@@ -57,3 +57,14 @@ def test_when_it_is_open(entries: list[str], moment: datetime, is_open: bool) ->
 def test_what_is_no_hour_is_named(entry: str) -> None:
     with pytest.raises(ValueError, match=f'^"{entry}": '):
         Timetable.parse([entry])
+
+
+def test_moments_are_minutes_of_the_week() -> None:
+    assert parse_moments("Sun-Mon 07:30") == {find_minute(at(0, 7, 30)), find_minute(at(6, 7, 30))}
+    assert parse_moments(" 0:00 ") == {day * 24 * 60 for day in range(7)}
+
+
+@pytest.mark.parametrize("entry", ["", "Mon", "Mon 7.30", "24:00", "Mon 08:60", "Mun 08:00", "Mon 08:00-09:00"])
+def test_what_is_no_moment_is_refused_with_its_text(entry: str) -> None:
+    with pytest.raises(ValueError, match=f'"{entry}"'):
+        parse_moments(entry)

@@ -84,7 +84,13 @@ class Conversation:
     async def converse(self) -> None:
         """Run our session, until the agent hangs up."""
         session = Session(
-            CONVERSATION, self.link, LIMITS, self.toolbox.tool_calls, self._note, None, self.toolbox.late_results
+            CONVERSATION,
+            self.link,
+            LIMITS,
+            self.toolbox.tool_calls,
+            self._note,
+            None,
+            late_results=self.toolbox.late_results,
         )
         self.end = await session.run(ConversationInitiationClientData(), {}, trio.Event(), 0)
         self._has_ended.set()

@@ -137,7 +137,7 @@ async def replay_recording(
                 replay.note(event)
                 tool_calls.observe(event)
 
-            session = Session(NAME, replay.link, LIMITS, tool_calls, publish, None, late_results)
+            session = Session(NAME, replay.link, LIMITS, tool_calls, publish, None, late_results=late_results)
             await replay.run(session)
     differences = tuple(sorted(replay.differences, key=lambda difference: difference.line))
     seconds = trio.current_time() - began

@@ -13,19 +13,18 @@ import trio
 from attrs import define, field
 
 from convaid import events, tool
-from convaid.audio import AudioFormat
 from convaid.calls import ToolCalls, open_tool_calls
-from convaid.config import ConversationConfig, LimitsConfig, Secret, ToolsConfig
-from convaid.devices import Sound
+from convaid.config import ConversationConfig, LimitsConfig, Secret, ToolsConfig, WavConfig
 from convaid.journal import open_journal
 from convaid.plugins import Plugin, Plugins
 from convaid.protocol.endings import Retry, SessionEnd
 from convaid.simulator import ConversationRecord, Scenario, Simulator, SimulatorSettings, open_simulator
 from convaid.simulator.faults import COUNT, WAIT, Fault
 from convaid.simulator.wire import open_full_port, open_wire
+from convaid.sound.sound import Sound
 from convaid.supervisor import Conversation, keep_conversing
 
-__all__ = ["API_KEY", "LIMITS", "Observation", "be_silent", "open_tools", "play_fault", "play_faults"]
+__all__ = ["API_KEY", "LIMITS", "Observation", "make_silent_sound", "open_tools", "play_fault", "play_faults"]
 
 API_KEY = "sk_test_of_faults"
 LIMITS = LimitsConfig(
@@ -154,36 +153,6 @@ def is_complete(record: ConversationRecord | None) -> bool:
     return (ending.closed_by, ending.code, last.parameters, last.result) == ("agent", 1000, {"number": 2}, "2")
 
 
-# --- sound ----------------------------------------------------------------------------------------------------------
-
-
-@define(eq=False)
-class Silent:
-    """A microphone that hears nothing, and a speaker that nobody hears."""
-
-    format: AudioFormat
-    held: float = 0.0
-
-    async def read(self) -> bytes:
-        await trio.sleep_forever()
-        raise AssertionError
-
-    async def write(self, pcm: bytes) -> None:
-        await trio.sleep(self.format.seconds_of(len(pcm)))
-
-    def drop(self) -> None:
-        """Nothing is held."""
-
-    async def drain(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-
-@asynccontextmanager
-async def be_silent(user_input: AudioFormat, agent_output: AudioFormat) -> AsyncIterator[Sound]:
-    """The devices of a voice conversation in which nobody speaks."""
-    yield Sound(Silent(user_input), Silent(agent_output))
-
-
 # --- the wall clock --------------------------------------------------------------------------------------------------
 
 
@@ -200,6 +169,11 @@ def open_wall_clock() -> Iterator[list[float]]:
 
 
 # --- a fault ---------------------------------------------------------------------------------------------------------
+
+
+def make_silent_sound(settings: ConversationConfig) -> Sound:
+    """The sound of a voice conversation in which nobody speaks, and that nobody hears."""
+    return Sound("faulty", settings, WavConfig())
 
 
 @asynccontextmanager
@@ -257,6 +231,9 @@ async def play_fault(fault: Fault, tool_calls: ToolCalls) -> Observation:
                         if end.retry is not Retry.SOON or len(seen.ended) > 1 or fault.is_full:
                             stop.set()
 
+            sound = make_silent_sound(settings) if fault.is_voice else None
+            if sound is not None:
+                nursery.start_soon(sound.run)
             conversation = Conversation(
                 "faulty",
                 settings,
@@ -264,7 +241,7 @@ async def play_fault(fault: Fault, tool_calls: ToolCalls) -> Observation:
                 Secret(API_KEY),
                 tool_calls,
                 publish,
-                be_silent if fault.is_voice else None,
+                sound,
                 stop,
                 0.5,
             )

@@ -37,7 +37,7 @@ from convaid.simulator import Simulator
 from convaid.simulator.chaos import Chaos, RandomConversation, derive_seed, open_chaos
 from convaid.supervisor import Conversation, NotConnected, keep_conversing
 
-from .playing import be_silent
+from .playing import make_silent_sound
 from .tools import CHAOS_TOOLS, CONFIG, PLUGINS, TOOL_LIMIT
 from .watching import Watch, find_slips
 
@@ -177,7 +177,7 @@ async def hold_storm(report: Report, sessions: int, conversations: int, *, is_vo
 def make_conversation(name: str, tool_calls: Any, watch: Watch, *, is_voice: bool) -> Conversation:
     """A conversation as the daemon has it, but for where it leads."""
     settings = ConversationConfig(agent_id="agent_demo", start="always", limits=LIMITS)
-    sound = be_silent if is_voice else None
+    sound = make_silent_sound(settings) if is_voice else None
     return Conversation(name, settings, "", None, tool_calls, watch.note, sound, watch.stop, 0.3)
 
 
@@ -187,9 +187,11 @@ async def hold_one(conversation: Conversation, watch: Watch, seed: int, report: 
     async with open_chaos(chaos) as (simulator, base_url), trio.open_nursery() as nursery:
         conversation.base_url = base_url
         nursery.start_soon(talk, conversation, seed)
+        if conversation.sound is not None:
+            nursery.start_soon(conversation.sound.run)
         nursery.start_soon(keep_conversing, conversation)
         for number in range(watch.quota):
-            again = REPEAT.format(derive_seed(seed, number)) + " --voice" * (conversation.open_sound is not None)
+            again = REPEAT.format(derive_seed(seed, number)) + " --voice" * (conversation.sound is not None)
             report.slips += [
                 f"{slip}\n  {again}"
                 for slip in await look_at(chaos.make_conversation(number), simulator, watch, number, report)

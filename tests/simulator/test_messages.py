@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from convaid.errors import ConfigurationError
+from convaid.protocol.from_agent import Audio
 from convaid.protocol.to_agent import (
     ClientToolResult,
     ContextualUpdate,
@@ -18,6 +21,8 @@ from convaid.protocol.to_agent import (
     MultimodalMessage,
     UserMessage,
 )
+from convaid.protocol.user_side import UserSide
+from convaid.session.heard import Ledger
 from convaid.simulator import Agent, Rule, Scenario, parse_scenario
 from convaid.simulator.fields import EVENTS
 from convaid.simulator.record import UploadedFile
@@ -117,6 +122,26 @@ async def test_the_last_piece_of_speech_is_final_and_characters_have_their_times
     (usage,) = peer.find("context_usage")
     assert usage["context_usage_event"]["event_id"] == events[0]["event_id"]
     assert peer.types()[1] == "asr_initiation_metadata"
+
+
+@pytest.mark.parametrize("unheard", [0.2, 1.0, 1.95])
+async def test_the_times_of_the_characters_say_how_far_a_turn_was_heard(
+    unheard: float, autojump_clock: MockClock
+) -> None:
+    said = "One two three four five six seven."
+    async with hold_conversation(Scenario(agent=TALK, steps=[Say(said), End()])) as (peer, _):
+        pass
+    side, ledger, arrived = UserSide(), Ledger(), 0.0
+    for _, frame in peer.sent:
+        if isinstance(message := side.receive(json.dumps(frame)), Audio):
+            seconds = len(b64decode(message.audio_base_64)) / 32000
+            arrived += seconds
+            ledger.add_speech(message, seconds, arrived)
+    assert arrived == pytest.approx(len(said) / 15, abs=0.001)
+    (heard,) = ledger.cut(unheard)
+    assert heard.text is not None
+    assert said.startswith(heard.text)
+    assert len(heard.text) == pytest.approx((arrived - unheard) * 15, abs=2)
 
 
 async def test_what_is_cut_off_is_never_final_nor_complete(autojump_clock: MockClock) -> None:
