@@ -20,6 +20,7 @@ from attrs import define, field
 from neutral_platform import Conversation, Platform
 
 __all__ = [
+    "CALLED",
     "SDKS",
     "STACKS",
     "VOICES",
@@ -57,6 +58,8 @@ class Contestant(Enum):
 SDKS = (Contestant.SYNC, Contestant.ASYNC, Contestant.LOOP)
 STACKS = (Contestant.CONVAID, Contestant.SYNC, Contestant.ASYNC)
 """Convaid and the two kinds of conversation that the SDK has."""
+CALLED = (Contestant.CONVAID, *SDKS, Contestant.FLOOR)
+"""Who runs tools."""
 VOICES = (Contestant.CONVAID, Contestant.COMMAND, Contestant.SYNC, Contestant.ASYNC, Contestant.PROGRAMS)
 """Who talks through a sound server."""
 

@@ -22,7 +22,7 @@ SYNC, ASYNC = "do_nothing", "do_nothing_async"
 
 async def measure_tool_calls(platform: Platform, scale: Scale) -> list[Row]:
     """All contestants are connected all the time and take turns, a block of calls each."""
-    async with run_contestants(Contestant, platform) as runs:
+    async with run_contestants(CALLED, platform) as runs:
         for run in runs:
             for tool in (SYNC, ASYNC):
                 await run.conversation.call_many(tool, scale.calls // 2, 1)
