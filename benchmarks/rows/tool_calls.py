@@ -6,7 +6,7 @@ import asyncio
 from time import perf_counter
 
 from neutral_platform import Conversation, Platform
-from running import SDKS, Contestant, Run, run_contestants
+from running import CALLED, SDKS, Contestant, Run, run_contestants
 from scale import Scale
 from table import Latencies, Row
 
