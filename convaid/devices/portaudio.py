@@ -246,4 +246,4 @@ class PlayingStream(Stream):
             self._underruns = 0
             self._lead = min(2 * self._lead, LONGEST_LEAD)
             self._ring.buffer = self._lead + self._ring.format.seconds_of(self._block)
-            log.info("the speaker runs dry: it is given %.0f ms more ahead", self._lead * 500)
+            log.info("the speaker runs dry: from now on it is %.0f ms ahead", self._lead * 1000)

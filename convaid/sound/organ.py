@@ -63,7 +63,7 @@ class Organ(ABC):
                     await self.serve()
                 except ConvaidError as error:
                     self._fail(error)
-                except Exception as error:
+                except Exception as error:  # one conversation is then without sound; the daemon, and others, go on
                     log.error("a fault of convaid's, in %s", self.pulse.name, exc_info=error)
                     self._fail(ConvaidError(f"a fault of convaid's ({type(error).__name__}); the log has more"))
             self.pulse.rest()
