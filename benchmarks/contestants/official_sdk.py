@@ -52,6 +52,13 @@ async def block(parameters: dict[str, Any]) -> str:
     return "ok"
 
 
+def compute(parameters: dict[str, Any]) -> str:
+    end = time.monotonic() + parameters["seconds"]
+    while time.monotonic() < end:
+        sum(range(1000))
+    return "ok"
+
+
 def make_tools(loop: asyncio.AbstractEventLoop | None) -> ClientTools:
     tools = ClientTools(loop=loop)
     tools.register("do_nothing", do_nothing)
@@ -59,6 +66,7 @@ def make_tools(loop: asyncio.AbstractEventLoop | None) -> ClientTools:
     tools.register("wait", wait)
     tools.register("wait_async", wait_async, is_async=True)
     tools.register("block", block, is_async=True)
+    tools.register("compute", compute)
     return tools
 
 

@@ -1,4 +1,4 @@
-"""A plugin that blocks its own loop, as plugins do that call a blocking library in an async tool."""
+"""A plugin that blocks its own loop, as those do that call a blocking library in an async tool; and one that computes."""
 
 import time
 
@@ -16,6 +16,19 @@ async def block(seconds: float) -> str:
     return "ok"
 
 
+@tool
+def compute(seconds: float) -> str:
+    """Keep a processor, and the interpreter's lock wherever it can.
+
+    Args:
+        seconds: How long.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        sum(range(1000))
+    return "ok"
+
+
 @hookimpl
 def convaid_tools() -> list[Tool]:
-    return [block]
+    return [block, compute]

@@ -84,27 +84,32 @@ async def kill_link(platform: Platform, contestant: Contestant, patience: float)
 
 
 async def measure_blocking(platform: Platform, scale: Scale) -> list[Row]:
-    """Pongs and calls in calm, and then beside an async tool that blocks; sent on a schedule, answered or not."""
-    calm_pongs: dict[Contestant, list[float]] = {}
-    calm_calls: dict[Contestant, list[float]] = {}
-    pongs: dict[Contestant, list[float]] = {}
-    calls: dict[Contestant, list[float]] = {}
+    """Pongs and calls in calm, and then beside tools that do their worst; sent on a schedule, answered or not."""
+    lasting = f"{scale.work:g} s"
+    troubles = {
+        "nothing blocks": ("", 0),
+        f"beside an async tool that blocks for {lasting}": ("block", 1),
+        f"beside a sync tool that computes for {lasting}": ("compute", 1),
+        f"beside {scale.parallel} sync tools that wait for {lasting}": ("wait", scale.parallel),
+    }
+    pongs: dict[str, dict[Contestant, list[float]]] = {trouble: {} for trouble in troubles}
+    calls: dict[str, dict[Contestant, list[float]]] = {trouble: {} for trouble in troubles}
     for contestant in (Contestant.CONVAID, *SDKS):
-        async with run_contestant(contestant, platform) as run:
-            await run.conversation.call_many(TOOL, scale.calls // 2, 1)
-            for pong_row, call_row, lasting in (
-                (calm_pongs, calm_calls, scale.work / 2),
-                (pongs, calls, scale.work),
-            ):
-                if pong_row is pongs:
-                    await run.conversation.start_call("block", scale.work)
-                seconds, others = await run.conversation.probe(TOOL, PROBE_INTERVAL, lasting, lasting + MARGIN)
-                pong_row[contestant] = [quantiles(seconds, n=100)[-1] * 1000]
-                call_row[contestant] = [quantiles(others, n=100)[-1] * 1000]
-    blocked = f"beside an async tool that blocks for {scale.work:g} s"
+        for trouble, (tool, times) in troubles.items():
+            async with run_contestant(contestant, platform) as run:
+                await run.conversation.call_many(TOOL, scale.calls // 2, 1)
+                for _ in range(times):
+                    await run.conversation.start_call(tool, scale.work)
+                of_pongs, of_calls = await run.conversation.probe(
+                    TOOL, PROBE_INTERVAL, scale.work, scale.work + MARGIN
+                )
+            pongs[trouble][contestant] = [quantiles(of_pongs, n=100)[-1] * 1000]
+            calls[trouble][contestant] = [quantiles(of_calls, n=100)[-1] * 1000]
     return [
-        Row("nothing blocks: pong, p99, ms", calm_pongs),
-        Row(f"{blocked}: pong, p99, ms", pongs),
-        Row("nothing blocks: async no-op tool, p99, ms", calm_calls),
-        Row(f"{blocked}: another plugin's async no-op tool, p99, ms", calls),
+        row
+        for trouble in troubles
+        for row in (
+            Row(f"{trouble}: pong, p99, ms", pongs[trouble]),
+            Row(f"{trouble}: another async no-op tool, p99, ms", calls[trouble]),
+        )
     ]

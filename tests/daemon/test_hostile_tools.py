@@ -1,8 +1,8 @@
 """No tool holds up a conversation: pongs, interruptions and speech, beside plugins that do their worst.
 
 The daemon is a process of its own, as users run it, and the platform is a bare WebSocket in this one: what a tool does
-to the daemon's interpreter it does not do to whoever measures. The limits are those of a machine that has nothing else
-to do; where others want its processors, too, as when tests run in parallel, they are as much longer as it is slower.
+to the daemon's interpreter it does not do to whoever measures. The limits tell a conversation that is held up, for as
+long as the tool lasts, from one that shares a busy machine; how quick it is stands in benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -29,14 +29,11 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 from ..transport.servers import serve_websockets
 
 LIMIT = 30.0  # seconds for anything that a test waits for
-PONG_LIMIT = 0.1  # seconds that 99 of 100 pongs take at most
-SILENCE_LIMIT = 0.3  # seconds from an interruption to silence, with what a device may hold, and a busy machine
-GAP_LIMIT = 0.3  # seconds between two chunks of microphone audio, which come every 40 ms
+HELD_UP = 1.0  # seconds: 99 of 100 pongs, silence after an interruption and the next microphone audio are sooner there
 WATCHED = 1.8  # seconds
 PING_INTERVAL = 0.01  # seconds
 BATCH, BATCH_INTERVAL = 4, 0.01  # calls, seconds: fast enough for all to run at once, slow enough for the wire
 ATTEMPTS = 3  # a machine that stands still for a moment proves nothing about tools
-MOST_PRESSURE = 0.9  # of the time in which somebody waits for a processor: beyond that nothing can be told
 RATE = 16000  # samples per second
 SECOND = base64.b64encode(b"\x11" * 2 * RATE).decode()  # of speech
 PLUGINS = ("worker", "blocker", "crowd", "glutton", "fool", "bomb", "squatter", "heckler", "deaf")
@@ -57,8 +54,6 @@ class Platform:
     """When speech was last heard from the speaker."""
     silent_after: float = 0.0
     """How many seconds after the interruption that was."""
-    pressure: float = 0.0
-    """The share of the time in which somebody on this machine waited for a processor."""
     _pinged: dict[int, float] = field(factory=dict)
     _numbers: count[int] = field(factory=lambda: count(1))
 
@@ -104,9 +99,9 @@ class Platform:
             await self.send("audio", audio_base_64=SECOND)
         await trio.sleep(WATCHED / 4)
         interrupted_at = trio.current_time()
-        assert interrupted_at - self.loud_at < GAP_LIMIT, "nothing was to be heard"
+        assert interrupted_at - self.loud_at < HELD_UP, "nothing was to be heard"
         await self.send("interruption")
-        await trio.sleep(2 * SILENCE_LIMIT)
+        await trio.sleep(HELD_UP + 0.2)
         self.silent_after = self.loud_at - interrupted_at
 
     async def call(self, tool: str, times: int) -> None:
@@ -122,7 +117,6 @@ class Platform:
         self.results.clear()
         self.pongs.clear()
         self.chunks.clear()
-        start, waited = trio.current_time(), read_pressure()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.ping)
             nursery.start_soon(self.talk)
@@ -130,30 +124,19 @@ class Platform:
                 nursery.start_soon(self.call, tool, times)
         while self._pinged or not all(self.results.values()):
             await trio.sleep(0.01)
-        self.pressure = (read_pressure() - waited) / (trio.current_time() - start)
 
     def find_lateness(self) -> str:
         """What came too late; "" if nothing did."""
-        slowness = 1 / (1 - min(self.pressure, MOST_PRESSURE))
         gap = max(later - earlier for earlier, later in pairwise(self.chunks))
-        found = [
-            f"{what} took {seconds:.3f} s, of {limit * slowness:.3f} s"
-            for what, seconds, limit in (
-                ("one pong in a hundred", quantiles(self.pongs, n=100)[-1], PONG_LIMIT),
-                ("silence after the interruption", self.silent_after, SILENCE_LIMIT),
-                ("microphone audio", gap, GAP_LIMIT),
+        return ", ".join(
+            f"{what} took {seconds:.3f} s"
+            for what, seconds in (
+                ("one pong in a hundred", quantiles(self.pongs, n=100)[-1]),
+                ("silence after the interruption", self.silent_after),
+                ("microphone audio", gap),
             )
-            if seconds > limit * slowness
-        ]
-        return ", ".join(found)
-
-
-def read_pressure() -> float:
-    """The seconds for which somebody has waited for a processor since the machine started; 0 where nobody counts."""
-    try:
-        return int(Path("/proc/pressure/cpu").read_text().split()[4].removeprefix("total=")) / 1e6
-    except OSError:  # a kernel without it
-        return 0.0
+            if seconds > HELD_UP
+        )
 
 
 def configure(folder: Path, port: int, speaker: Path) -> None:
