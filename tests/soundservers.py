@@ -46,6 +46,11 @@ ASKING_LIMIT = 2.0  # seconds until a server that does not answer is asked anew
 PIPE_SIZE = 4096  # bytes of speech that can be waiting for a server, 128 ms: what is more is lost
 WAITING_LIMIT = 10.0  # seconds a test waits for a sound unless it says otherwise
 
+ALSA = """
+pcm.!default { type pulse }
+ctl.!default { type pulse }
+pcm.card { type pulse hint { show on description "What stands in for a card" } }
+"""
 COMMON = {"parec": "pulseaudio-utils", "pacat": "pulseaudio-utils", "pactl": "pulseaudio-utils"}
 STEP = 0.02  # seconds: the grain in which `find_sounds` looks
 LOUD = -40.0  # dBFS: speech and tones are above, silence is far below
@@ -444,7 +449,7 @@ def _open(server: SoundServer) -> Iterator[SoundServer]:
     assert len(socket.encode()) < 108, f"too long for a socket, use a shorter --basetemp: {socket}"
     for folder in ("run", "run/pulse", "config"):
         (server.folder / folder).mkdir(mode=0o700, parents=True)
-    (server.folder / ".asoundrc").write_text("pcm.!default { type pulse }\nctl.!default { type pulse }\n")
+    (server.folder / ".asoundrc").write_text(ALSA)
     voice = threading.Thread(target=server._keep_speaking, name="voice", daemon=True)
     voice.start()
     try:

@@ -1,4 +1,4 @@
-"""A plugin that blocks its own loop, as those do that call a blocking library in an async tool; and one that computes."""
+"""Tools that keep what others need: their loop, as those do that call a blocking library, or the processor."""
 
 import time
 

@@ -85,12 +85,12 @@ async def kill_link(platform: Platform, contestant: Contestant, patience: float)
 
 async def measure_blocking(platform: Platform, scale: Scale) -> list[Row]:
     """Pongs and calls in calm, and then beside tools that do their worst; sent on a schedule, answered or not."""
-    lasting = f"{scale.work:g} s"
+    lasting, crowd = f"{scale.work:g} s", scale.parallel // 2  # convaid runs no more than 500 calls at once
     troubles = {
         "nothing blocks": ("", 0),
         f"beside an async tool that blocks for {lasting}": ("block", 1),
         f"beside a sync tool that computes for {lasting}": ("compute", 1),
-        f"beside {scale.parallel} sync tools that wait for {lasting}": ("wait", scale.parallel),
+        f"beside {crowd} sync tools that wait for {lasting}": ("wait", crowd),
     }
     pongs: dict[str, dict[Contestant, list[float]]] = {trouble: {} for trouble in troubles}
     calls: dict[str, dict[Contestant, list[float]]] = {trouble: {} for trouble in troubles}
@@ -100,9 +100,7 @@ async def measure_blocking(platform: Platform, scale: Scale) -> list[Row]:
                 await run.conversation.call_many(TOOL, scale.calls // 2, 1)
                 for _ in range(times):
                     await run.conversation.start_call(tool, scale.work)
-                of_pongs, of_calls = await run.conversation.probe(
-                    TOOL, PROBE_INTERVAL, scale.work, scale.work + MARGIN
-                )
+                of_pongs, of_calls = await run.conversation.probe(TOOL, PROBE_INTERVAL, scale.work, scale.work + MARGIN)
             pongs[trouble][contestant] = [quantiles(of_pongs, n=100)[-1] * 1000]
             calls[trouble][contestant] = [quantiles(of_calls, n=100)[-1] * 1000]
     return [

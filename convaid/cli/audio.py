@@ -43,10 +43,12 @@ def list_audio(path: Path | None, as_json: bool) -> int:
     A * marks the system's own choice, "default". Patterns in [conversations.NAME.device] are looked for in names and
     descriptions. Opens nothing. Exit code 1: there are none.
     """
+    import trio
+
     from convaid.devices.listing import list_devices
 
     configuration, plugins = load_setting(path, or_built_in=True, is_quiet=True, talks=False, needs_conversations=False)
-    devices = list_devices()
+    devices = trio.run(list_devices)
     rows = [*describe_devices(devices, configuration), *describe_offered(plugins, configuration)]
     if as_json:
         print_json(rows)
@@ -120,7 +122,7 @@ def tell_why_none() -> None:
     from convaid.doctor.sound_server import find_about_libraries, find_about_server
 
     print_line("this machine has no microphone and no speaker that could be seen", err=True)
-    for finding in (*find_about_libraries({"device"}), *find_about_server(os.environ, [])):
+    for finding in (*find_about_libraries(os.environ, {"device"}), *find_about_server(os.environ, [])):
         if finding.level != "ok":
             print_line(str(finding), err=True)
 
@@ -175,10 +177,12 @@ def find_server_kind() -> ServerKind:
     """The server that runs, or else the one that is installed."""
     import shutil
 
+    import trio
+
     from convaid.devices.listing import list_devices
     from convaid.errors import ConvaidError
 
-    for device in list_devices():
+    for device in trio.run(list_devices):
         if device.server != "ALSA":
             return "pipewire" if device.server.startswith("PipeWire") else "pulseaudio"
     if shutil.which("pipewire-pulse"):

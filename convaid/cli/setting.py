@@ -187,8 +187,7 @@ def find_needs(configuration: Configuration) -> tuple[list[Secret], list[Problem
                 words = f"there is no environment variable {variable}, or it is empty; set it, or remove this"
                 problems.append(Problem(f"conversations.{name}.signed_url_secret_env", words))
     for name, settings in configuration.conversations.items():
-        packages = ("numpy", "samplerate", *(["sounddevice"] if settings.audio == "device" else []))
-        if settings.audio != "none" and not all(map(find_spec, packages)):
+        if settings.audio != "none" and not all(map(find_spec, ("numpy", "samplerate"))):
             words = "speech needs more packages: pip install 'convaid[audio]'"
             problems.append(Problem(f"conversations.{name}.audio", words))
     return secrets, problems

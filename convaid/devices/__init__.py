@@ -1,6 +1,6 @@
 """Sound devices: what is heard, and spoken through.
 
-`open_microphone` and `open_speaker` open what the configuration names: devices of this machine through PortAudio,
+`open_microphone` and `open_speaker` open what the configuration names: devices of this machine,
 programs that record and play raw PCM, WAV files at real-time pace, or what a plugin brings. `Microphone` and `Speaker`
 are what the rest knows of them: s16le mono at the device's own rate. A device that is lost is noted, and opened again
 for as long as it takes (`convaid.devices.kept`); the sound of its thread waits in a ring (`convaid.devices.ring`).

@@ -35,8 +35,12 @@ def _load() -> Any:
     return library
 
 
-def list_alsa_devices() -> Iterator[Device]:
-    """Yield its devices; none where there is no ALSA."""
+def list_alsa_devices() -> list[Device]:
+    """Return its devices; none where there is no ALSA."""
+    return list(_find_devices())
+
+
+def _find_devices() -> Iterator[Device]:
     library = _load()
     hints = ctypes.POINTER(ctypes.c_void_p)()
     if library is None or library.snd_device_name_hint(-1, b"pcm", ctypes.byref(hints)) < 0:

@@ -10,14 +10,28 @@ from attrs import frozen
 from convaid.audio import AudioFormat
 from convaid.errors import ConvaidError
 
-__all__ = ["HELD_LIMIT", "STEP", "DeviceError", "DeviceNote", "Microphone", "NoteDevice", "Role", "Speaker"]
+__all__ = [
+    "HELD_LIMIT",
+    "STEP",
+    "DeviceError",
+    "DeviceNote",
+    "Microphone",
+    "NoteDevice",
+    "Role",
+    "Speaker",
+    "StreamError",
+]
 
-STEP = 0.02  # seconds of one piece of sound: the grain in which speech can be interrupted
-HELD_LIMIT = 0.1  # seconds that a speaker takes ahead of its listener: enough for a late task, little to forget
+STEP = 0.02  # seconds of one piece of sound
+HELD_LIMIT = 0.1  # seconds that a device takes ahead of its listener: enough for a late task, little to forget
 
 
 class DeviceError(ConvaidError):
     """A device cannot be opened as it is configured, and waiting would not help: the remedy is in the message."""
+
+
+class StreamError(Exception):
+    """A device cannot be opened now; ``str()`` says why."""
 
 
 Role = Literal["microphone", "speaker"]
@@ -65,7 +79,7 @@ class Speaker(Protocol):
         """Seconds that were written and are not yet heard, as far as is known on this side of the device."""
 
     async def write(self, pcm: bytes) -> None:
-        """Takes ``pcm``, which should be a step or so, and returns when not more than `HELD_LIMIT` seconds are held.
+        """Takes ``pcm``, and returns when little enough waits for the device that the next may come.
 
         For one task at a time. A device that is lost is opened again inside, logged once per loss; meanwhile speech
         goes unheard but takes its time.

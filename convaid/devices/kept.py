@@ -220,31 +220,36 @@ class KeptSpeaker:
 
     async def write(self, pcm: bytes) -> None:
         dropped = self._dropped
-        step = self.format.bytes_for(STEP)
         await trio.lowlevel.checkpoint()
-        for start in range(0, len(pcm), step):
-            piece = pcm[start : start + step]
-            while (surplus := self._find_surplus(len(piece))) > 0 and not self._kept.is_lost and not dropped.is_set():
-                with trio.move_on_after(max(surplus, STEP / 4)):
-                    await dropped.wait()
-            if dropped.is_set():
+        if dropped.is_set():
+            return
+        if self._kept.is_lost:
+            with trio.move_on_after(self.format.seconds_of(len(pcm))):
+                await dropped.wait()
+            return
+        size = self.format.bytes_for(HELD_LIMIT)
+        for start in range(0, len(pcm), size):
+            if self._kept.is_lost or dropped.is_set():
                 return
-            if self._kept.is_lost:
-                with trio.move_on_after(self.format.seconds_of(len(piece))):
+            self._ring.put(pcm[start : start + size])
+            while (surplus := self._find_surplus()) > 0 and not self._kept.is_lost and not dropped.is_set():
+                with trio.move_on_after(max(surplus, STEP)):
                     await dropped.wait()
-            else:
-                self._ring.put(piece)
 
-    def _find_surplus(self, size: int) -> float:
-        """Seconds until ``size`` more bytes may wait for the device."""
-        waiting = self.format.seconds_of(2 * self._ring.waiting + size)
-        return waiting - max(HELD_LIMIT - self._ring.buffer, self._ring.burst + STEP, LEAST_AHEAD)
+    def _find_surplus(self) -> float:
+        """Seconds until little enough waits for the device that more may come."""
+        waiting = self.format.seconds_of(2 * self._ring.waiting)
+        return waiting - max(LEAST_AHEAD, self._ring.burst + STEP)
 
     def tap(self, take: Tap | None) -> None:
         self._ring.tap(take)
 
-    def drop(self) -> None:
+    def _forget(self) -> None:
+        """Have nothing more heard than the fade, as far as the device can forget."""
         self._ring.drop()
+
+    def drop(self) -> None:
+        self._forget()
         self._dropped.set()
         self._dropped = trio.Event()
 

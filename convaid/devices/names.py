@@ -12,11 +12,12 @@ from attrs import frozen
 from convaid.devices.interfaces import Role
 from convaid.patterns import PatternTimeout, search_text
 
-__all__ = ["ALSA", "Device", "choose_devices", "name_for_alsa"]
+__all__ = ["ALSA", "DEFAULT", "Device", "choose_devices", "name_for_alsa"]
 
 log = logging.getLogger(__name__)
 
 ALSA = "ALSA"
+DEFAULT = ""  # the address of whatever the sound server has chosen, now and later
 
 
 @frozen
@@ -29,7 +30,7 @@ class Device:
     server: str
     """Whose it is: ``PulseAudio 16.1``, ``PipeWire 0.3.65`` or ``ALSA``."""
     address: str
-    """What ALSA calls it, for whoever opens it."""
+    """For whoever opens it: what its server calls it, or ALSA."""
     rate: int = 0
     channels: int = 0
     is_default: bool = False
@@ -62,7 +63,7 @@ def choose_devices(
     for pattern in patterns:
         if pattern == "default":
             defaults = (device for device in mine if device.is_default and not device.is_monitor)
-            fitting = [attrs.evolve(device, address="pulse") for device in defaults]
+            fitting = [attrs.evolve(device, address=DEFAULT) for device in defaults]
             if not fitting and not expects_server:
                 fitting = [Device(role, "default", "what ALSA is configured for", ALSA, name_for_alsa("default"))]
         else:
@@ -77,8 +78,11 @@ def choose_devices(
 
 
 def name_for_alsa(name: str) -> str:
-    """An ALSA device as one that takes any rate and any number of channels, which ALSA converts."""
-    return f"plug{name}" if name.startswith("hw:") else f'plug:SLAVE="{name}"'
+    """An ALSA device as one that takes any rate and any number of channels, which ALSA converts.
+
+    Those that somebody has defined do that themselves; and some, a sound server's, stand still behind another ``plug``.
+    """
+    return f"plug{name}" if name.startswith("hw:") else name
 
 
 @cache

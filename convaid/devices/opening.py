@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from convaid.config import AudioConfig, CommandConfig, WavConfig
 from convaid.devices.command import open_command_microphone, open_command_speaker
-from convaid.devices.interfaces import Microphone, NoteDevice, Speaker
+from convaid.devices.interfaces import STEP, Microphone, NoteDevice, Speaker
 from convaid.devices.kept import KeptDevice, KeptSpeaker, Opened, keep_microphone
 from convaid.devices.offered import Give, PluginDevices, Take
 from convaid.devices.ring import CaptureRing, PlaybackRing
@@ -19,12 +19,13 @@ NOTHING: tuple[object, ...] = ((), [])  # as the configuration says that there i
 
 
 def open_microphone(
-    devices: AudioConfig | PluginDevices, rate: int, note: NoteDevice
+    devices: AudioConfig | PluginDevices, rate: int, note: NoteDevice, block: float = STEP
 ) -> AbstractAsyncContextManager[Microphone]:
     """Opens the microphone that ``devices`` name; leaving closes it, within about a second.
 
     It is wanted at ``rate``, and has the rate that its format says, for as long as it is open. What is not there now is
     tried again for ever, and ``note`` is told of every change. A microphone that is left out is silent, in real time.
+    ``block``: seconds of sound that are best given at once, where a device lets itself be asked.
 
     Raises `DeviceError`, with the remedy, for what waiting does not repair: a file or a package that is not there.
     """
@@ -40,7 +41,7 @@ def open_microphone(
         return open_command_microphone(devices, note)
     from convaid.devices.device import open_device_microphone  # brings ctypes
 
-    return open_device_microphone(devices, rate, note)
+    return open_device_microphone(devices, rate, note, block)
 
 
 def open_speaker(

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import logging
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -19,19 +17,15 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from convaid.devices.interfaces import DeviceError, Role
+from convaid.devices.interfaces import DeviceError, Role, StreamError
 from convaid.devices.quiet import silence_libraries
 from convaid.devices.ring import PlaybackRing
 
-__all__ = ["PlayingStream", "RecordingStream", "Stream", "StreamError", "load_portaudio"]
+__all__ = ["PlayingStream", "RecordingStream", "Stream", "load_portaudio"]
 
-log = logging.getLogger(__name__)
-
+LONG_BUFFER = 0.05  # seconds of speech: a card that holds more forgets it, without a fade, rather than play it
+SHORTEST_REST = 0.002  # seconds between two looks whether a speaker has room
 END_LIMIT = 0.5  # seconds for PortAudio's thread to end by itself
-LEAD, LONGEST_LEAD = 0.025, 0.06  # seconds that a speaker has ahead before it is given a block; more where it runs dry
-UNDERRUN_LIMIT = 5  # times that this may happen before
-TAIL = 0.1  # seconds of silence after speech: PipeWire keeps the end of a stream until there is more of it
-PROBE, PROBE_INTERVAL = 0.005, 0.25  # seconds of silence, and between two of them, that tell whether a device is there
 
 CONTINUE, ABORT = 0, 2  # a callback's answers (portaudio.h, as all that follows)
 S16 = 8
@@ -57,10 +51,6 @@ class _NamedDevice(ctypes.Structure):
         ("version", ctypes.c_ulong),
         ("name", ctypes.c_char_p),
     )
-
-
-class StreamError(Exception):
-    """A device cannot be opened now; ``str()`` says why."""
 
 
 @cache
@@ -169,35 +159,21 @@ class RecordingStream(Stream):
 
 
 class PlayingStream(Stream):
-    """A speaker's. A thread of ours takes speech out of a ring, and writes it as far ahead as it must.
+    """A speaker's. A thread of ours takes blocks out of a ring, silence where there is no speech, and writes them."""
 
-    Where there is none, nothing is written, so that what comes next is heard at once: the device runs dry, and knows
-    that. A stream that is called back would play silence, and speech after it. A device that nobody stands in front of,
-    and one that is tapped, are given silence all the same.
-    """
-
-    def __init__(
-        self, address: str, ring: PlaybackRing, *, rate: int, block: float, buffer: float, steady: bool
-    ) -> None:
-        """``steady``: silence is to be played, too."""
+    def __init__(self, address: str, ring: PlaybackRing, *, rate: int, block: float, buffer: float) -> None:
         super().__init__("speaker", address, rate=rate, block=block, buffer=buffer)
         self._ring = ring
         self._rate = rate
-        self._is_steady = steady
         self._block = ring.format.bytes_for(block)
-        self._probe = ring.format.bytes_for(PROBE)
-        self._lead = LEAD
-        self._underruns = 0
-        self._silent_for = math.inf  # seconds of silence that were written since there was speech
         self._is_ending = False
         try:
             self._size = self._check(self._lib.Pa_GetStreamWriteAvailable(self._stream))  # all of its buffer, in frames
-            self._write(bytes(2 * self._size))  # not of the ring's, of which the device takes nothing before it moves
         except StreamError:
             with _opening:
                 self._lib.Pa_CloseStream(self._stream)
             raise
-        ring.begin(self._lead + block)
+        ring.begin(self._size / rate)
         self._thread = threading.Thread(target=self._play, name=f"play to {address}", daemon=True)
         self._thread.start()
 
@@ -216,34 +192,18 @@ class PlayingStream(Stream):
 
     def _play_on(self) -> None:
         if self._ring.is_recalled:
-            self._lib.Pa_AbortStream(self._stream)
-            self._check(self._lib.Pa_StartStream(self._stream))
+            if self._ring.ahead > LONG_BUFFER:
+                self._lib.Pa_AbortStream(self._stream)
+                self._check(self._lib.Pa_StartStream(self._stream))
+                self._ring.forget()
             self._ring.begin(self._ring.buffer)
-        is_steady = self._is_steady or self._ring.is_tapped
-        is_resting = self._silent_for > TAIL and not is_steady
-        has_speech = self._ring.wait(PROBE_INTERVAL if is_resting else 0.0)
         free = self._check(self._lib.Pa_GetStreamWriteAvailable(self._stream))
-        ahead = (self._size - free) / self._rate
-        if ahead > self._lead:
-            self._ring.rest(min(ahead - self._lead, PROBE_INTERVAL))
-            return
-        if not is_resting and ahead <= 0 and has_speech:
-            self._note_underrun()
-        pcm = self._ring.take(self._probe if is_resting and not has_speech else self._block, ahead)
-        if not pcm:
-            return  # it was recalled
-        self._silent_for = 0.0 if has_speech else self._silent_for + self._ring.format.seconds_of(len(pcm))
-        self._write(pcm)
+        if 2 * free < self._block:  # PortAudio's own waiting never ends with some of ALSA's plugins
+            time.sleep(max(SHORTEST_REST, self._block / 2 / self._rate - free / self._rate))
+        elif pcm := self._ring.take(self._block, max(0, self._size - free) / self._rate):  # none where it was recalled
+            self._write(pcm)
 
     def _write(self, pcm: bytes) -> None:
         code = self._lib.Pa_WriteStream(self._stream, pcm, len(pcm) // 2)
         if code != self._lib.paOutputUnderflowed:
             self._check(code)
-
-    def _note_underrun(self) -> None:
-        self._underruns += 1
-        if self._underruns > UNDERRUN_LIMIT and self._lead < LONGEST_LEAD:
-            self._underruns = 0
-            self._lead = min(2 * self._lead, LONGEST_LEAD)
-            self._ring.buffer = self._lead + self._ring.format.seconds_of(self._block)
-            log.info("the speaker runs dry: from now on it is %.0f ms ahead", self._lead * 1000)

@@ -1,192 +1,210 @@
-"""The devices of PulseAudio, or of PipeWire behind its PulseAudio socket, asked by libpulse. What is here blocks.
+"""A connection to PulseAudio, or to PipeWire behind its PulseAudio socket. No thread: trio turns libpulse's loop.
 
-libpulse is there wherever ALSA reaches such a server, since ALSA's plugin takes it (libasound2-plugins).
+A thread of its own would have to be woken for every block, and wake trio for it, each of which costs more than all that
+is to be done.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 import re
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
-from typing import Any
+import select
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NoReturn
 
-from convaid.devices.interfaces import Role
+import trio
+
+from convaid.devices.interfaces import Role, StreamError
+from convaid.devices.libpulse import (
+    FAILED,
+    NO_AUTOSPAWN,
+    NO_INDEX,
+    NOTIFY_CALL,
+    POLL_CALL,
+    PORT_CALL,
+    READY,
+    SERVER_CALL,
+    load_libpulse,
+)
 from convaid.devices.names import Device
-from convaid.devices.quiet import silence_libraries
 
-__all__ = ["list_server_devices"]
+__all__ = ["Connection", "open_connection"]
 
 ANSWER_LIMIT = 2.0  # seconds that a server has for its answers; it takes some 5 ms
-NO_INDEX = 0xFFFFFFFF
-NO_AUTOSPAWN = 1  # pa_context_flags
-READY, FAILED = 4, 5  # pa_context_state; what is above has failed, too
+MOST_STEPS = 500
+SHORTEST_PAUSE = 0.005  # seconds
+NO_CALL = POLL_CALL()  # the library calls poll(2) itself
+POLL = struct.Struct("ihh")  # struct pollfd: descriptor, events, what has come of them
 
 
-class _SampleSpec(ctypes.Structure):
-    _fields_ = (("format", ctypes.c_int), ("rate", ctypes.c_uint32), ("channels", ctypes.c_uint8))
+class Connection:
+    """`open_connection` makes and closes it."""
+
+    def __init__(self, library: Any) -> None:
+        self.library = library
+        self.ended = trio.Event()
+        """The server is gone."""
+        self.calls: list[Any] = []
+        """What the library may call, as long as there is a connection."""
+        self._loop = library.pa_mainloop_new()
+        self._watched: dict[int, int] = {}
+        self._epoll = select.epoll()  # of all that the library waits for, so that trio has one thing to wait for
+        self._wake = trio.CancelScope()
+        self._timeout = -1
+        self._pause = 0.0
+        self._turned = trio.lowlevel.ParkingLot()
+        self._poll_call = POLL_CALL(self._poll)
+        self.context = library.pa_context_new(library.pa_mainloop_get_api(self._loop), b"convaid")
+        library.pa_context_set_state_callback(self.context, self.keep(NOTIFY_CALL(self._note_state)), None)
+
+    def keep(self, call: Any) -> Any:
+        """Keep a function that the library is given."""
+        self.calls.append(call)
+        return call
+
+    def turn(self) -> None:
+        """Have the library do all that is to be done now. To be called after anything that was asked of it."""
+        for _ in range(MOST_STEPS):  # whoever floods us is not to keep the others waiting
+            if self.library.pa_mainloop_iterate(self._loop, 0, None) <= 0 and (self._pause or not self._look()):
+                break
+        self._turned.unpark_all()
+
+    def _look(self) -> bool:
+        """See what the library waits for, and for how long; whether that was over already."""
+        self.library.pa_mainloop_set_poll_func(self._loop, self._poll_call, None)
+        is_over: bool = self.library.pa_mainloop_iterate(self._loop, 1, None) > 0
+        self.library.pa_mainloop_set_poll_func(self._loop, NO_CALL, None)
+        self._wake.deadline = trio.current_time() + self._timeout / 1000 if self._timeout >= 0 else math.inf
+        return is_over
+
+    def pause(self, seconds: float) -> None:
+        """Nothing new is to be done for so long."""
+        self._pause = max(seconds, SHORTEST_PAUSE)
+
+    async def serve(self) -> NoReturn:
+        """Turn it whenever there is something to be done, until cancelled."""
+        while True:
+            self._wake, self._pause = trio.CancelScope(), 0.0
+            self.turn()
+            if self._pause:
+                await trio.sleep(self._pause)
+            else:
+                with self._wake:
+                    await trio.lowlevel.wait_readable(self._epoll)
+
+    async def connect(self) -> bool:
+        """Whether there is a server."""
+        if self.library.pa_context_connect(self.context, None, NO_AUTOSPAWN, None) < 0:
+            return False
+        try:
+            return await self.wait_for(lambda: self.library.pa_context_get_state(self.context), READY) == READY
+        except StreamError:
+            return False
+
+    async def wait_for(self, find_state: Callable[[], int], least: int) -> int:
+        """Wait until a state is the ``least`` one or beyond. Raises `StreamError` where that takes too long."""
+        with trio.move_on_after(ANSWER_LIMIT):
+            self.turn()
+            while (state := find_state()) < least:
+                await self._turned.park()
+            return state
+        raise StreamError("the sound server does not answer")
+
+    def describe_failure(self) -> str:
+        """What the library says of its last fault."""
+        words: bytes = self.library.pa_strerror(self.library.pa_context_errno(self.context))
+        return words.decode(errors="replace")
+
+    def close(self) -> None:
+        """All streams are closed."""
+        self.library.pa_context_disconnect(self.context)
+        self.library.pa_context_unref(self.context)
+        self.library.pa_mainloop_free(self._loop)
+        self._epoll.close()
+
+    def _note_state(self, context: int, _: object) -> None:
+        if self.library.pa_context_get_state(context) >= FAILED:
+            self.ended.set()
+
+    def _poll(self, place: int, count: int, timeout: int, _: object) -> int:
+        """What the library takes for poll(2); nothing is waited for in here, and nothing is there."""
+        self._timeout = timeout
+        wanted = {fd: events for fd, events, _ in POLL.iter_unpack(ctypes.string_at(place, POLL.size * count))}
+        if wanted != self._watched:
+            for fd in self._watched:
+                with suppress(OSError):  # it is closed, and thereby forgotten
+                    self._epoll.unregister(fd)
+            for fd, events in wanted.items():
+                self._epoll.register(fd, events)
+            self._watched = wanted
+        return 0
+
+    async def list_devices(self) -> list[Device]:
+        """The server's devices. Raises `StreamError`."""
+        found: list[tuple[Role, str, str, int, int, bool]] = []
+        server: list[tuple[str, str, str]] = []
+        ends: list[int] = []
+
+        def note_server(_: int, about: Any, __: object) -> None:
+            texts = (about[0].name, about[0].version, about[0].default_source, about[0].default_sink)
+            name, version, source, sink = [(text or b"").decode(errors="replace") for text in texts]
+            server.append((_name_server(name, version), source, sink))
+
+        def make_noting(role: Role) -> Any:
+            def note_port(_: int, port: Any, end: int, __: object) -> None:
+                if end:
+                    ends.append(end)
+                    return
+                each = port[0]
+                name, words = each.name.decode(errors="replace"), (each.description or b"").decode(errors="replace")
+                is_monitor = role == "microphone" and each.monitored != NO_INDEX
+                found.append((role, name, words, each.spec.rate, each.spec.channels, is_monitor))
+
+            return self.keep(PORT_CALL(note_port))
+
+        for operation in (
+            self.library.pa_context_get_server_info(self.context, self.keep(SERVER_CALL(note_server)), None),
+            self.library.pa_context_get_source_info_list(self.context, make_noting("microphone"), None),
+            self.library.pa_context_get_sink_info_list(self.context, make_noting("speaker"), None),
+        ):
+            self.library.pa_operation_unref(operation)
+        await self.wait_for(lambda: len(server) + len(ends) + 3 * self.ended.is_set(), 3)
+        if not server:
+            return []
+        words, source, sink = server[0]
+        return [
+            Device(
+                role,
+                name,
+                description,
+                words,
+                name,
+                rate,
+                channels,
+                name == (source if role == "microphone" else sink),
+                is_monitor,
+            )
+            for role, name, description, rate, channels, is_monitor in found
+        ]
 
 
-class _PerChannel(ctypes.Structure):
-    """``pa_channel_map`` and ``pa_cvolume`` alike."""
-
-    _fields_ = (("channels", ctypes.c_uint8), ("values", ctypes.c_uint32 * 32))
-
-
-class _Port(ctypes.Structure):
-    """How ``pa_source_info`` and ``pa_sink_info`` begin; in a sink, the last says which source is its monitor."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("index", ctypes.c_uint32),
-        ("description", ctypes.c_char_p),
-        ("spec", _SampleSpec),
-        ("channel_map", _PerChannel),
-        ("module", ctypes.c_uint32),
-        ("volume", _PerChannel),
-        ("is_muted", ctypes.c_int),
-        ("monitored", ctypes.c_uint32),
-    )
-
-
-class _Server(ctypes.Structure):
-    """How ``pa_server_info`` begins."""
-
-    _fields_ = (
-        ("user", ctypes.c_char_p),
-        ("host", ctypes.c_char_p),
-        ("version", ctypes.c_char_p),
-        ("name", ctypes.c_char_p),
-        ("spec", _SampleSpec),
-        ("default_sink", ctypes.c_char_p),
-        ("default_source", ctypes.c_char_p),
-    )
-
-
-_PORT_CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.POINTER(_Port), ctypes.c_int, ctypes.c_void_p)
-_SERVER_CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.POINTER(_Server), ctypes.c_void_p)
-
-
-@cache
-def _load() -> Any:
-    """libpulse with its functions' types; None where it is not installed."""
-    silence_libraries()
+@asynccontextmanager
+async def open_connection() -> AsyncIterator[Connection | None]:
+    """A connection to the sound server, while inside; None where there is no server, or none that answers."""
+    if (library := load_libpulse()) is None:
+        yield None
+        return
+    connection = Connection(library)
     try:
-        library = ctypes.CDLL("libpulse.so.0")
-    except OSError:
-        return None
-    pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
-    for name, result, *arguments in (
-        ("pa_mainloop_new", pointer),
-        ("pa_mainloop_get_api", pointer, pointer),
-        ("pa_mainloop_prepare", number, pointer, number),
-        ("pa_mainloop_poll", number, pointer),
-        ("pa_mainloop_dispatch", number, pointer),
-        ("pa_mainloop_free", None, pointer),
-        ("pa_context_new", pointer, pointer, text),
-        ("pa_context_connect", number, pointer, text, number, pointer),
-        ("pa_context_get_state", number, pointer),
-        ("pa_context_disconnect", None, pointer),
-        ("pa_context_unref", None, pointer),
-        ("pa_context_get_server_info", pointer, pointer, _SERVER_CALL, pointer),
-        ("pa_context_get_source_info_list", pointer, pointer, _PORT_CALL, pointer),
-        ("pa_context_get_sink_info_list", pointer, pointer, _PORT_CALL, pointer),
-        ("pa_operation_unref", None, pointer),
-    ):
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return library
-
-
-def list_server_devices() -> list[Device]:
-    """Return the server's devices; none where there is no server, or where it does not answer in time."""
-    library = _load()
-    if library is None:
-        return []
-    with _connect(library) as connection:
-        return _ask(library, *connection) if connection else []
-
-
-@contextmanager
-def _connect(library: Any) -> Iterator[tuple[int, Callable[[Callable[[], bool]], bool]] | None]:
-    """A connection to the server, and what turns its loop until something is so; None where there is no server."""
-    deadline = time.monotonic() + ANSWER_LIMIT
-    loop = library.pa_mainloop_new()
-    context = library.pa_context_new(library.pa_mainloop_get_api(loop), b"convaid")
-
-    def turn_until(is_so: Callable[[], bool]) -> bool:
-        while not is_so():
-            left = deadline - time.monotonic()
-            if left <= 0 or library.pa_mainloop_prepare(loop, round(left * 1e6)) < 0:
-                return False
-            if library.pa_mainloop_poll(loop) < 0 or library.pa_mainloop_dispatch(loop) < 0:
-                return False
-        return True
-
-    try:
-        is_there = (
-            library.pa_context_connect(context, None, NO_AUTOSPAWN, None) == 0
-            and turn_until(lambda: library.pa_context_get_state(context) >= READY)
-            and library.pa_context_get_state(context) == READY
-        )
-        yield (context, turn_until) if is_there else None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.serve, name="turn libpulse's loop")
+            yield connection if await connection.connect() else None
+            nursery.cancel_scope.cancel()
     finally:
-        library.pa_context_disconnect(context)
-        library.pa_context_unref(context)
-        library.pa_mainloop_free(loop)
-
-
-def _ask(library: Any, context: int, turn_until: Callable[[Callable[[], bool]], bool]) -> list[Device]:
-    found: list[tuple[Role, str, str, int, int, bool]] = []
-    server: list[tuple[str, str, str]] = []
-    ends: list[int] = []
-
-    def note_server(_: int, about: Any, __: object) -> None:
-        texts = (about[0].name, about[0].version, about[0].default_source, about[0].default_sink)
-        name, version, source, sink = [(text or b"").decode(errors="replace") for text in texts]
-        server.append((_name_server(name, version), source, sink))
-
-    def make_noting(role: Role) -> Any:
-        def note_port(_: int, port: Any, end: int, __: object) -> None:
-            if end:
-                ends.append(end)
-                return
-            each = port[0]
-            name, words = each.name.decode(errors="replace"), (each.description or b"").decode(errors="replace")
-            is_monitor = role == "microphone" and each.monitored != NO_INDEX
-            found.append((role, name, words, each.spec.rate, each.spec.channels, is_monitor))
-
-        return _PORT_CALL(note_port)
-
-    calls = (_SERVER_CALL(note_server), make_noting("microphone"), make_noting("speaker"))
-    for operation in (
-        library.pa_context_get_server_info(context, calls[0], None),
-        library.pa_context_get_source_info_list(context, calls[1], None),
-        library.pa_context_get_sink_info_list(context, calls[2], None),
-    ):
-        library.pa_operation_unref(operation)
-    if not turn_until(lambda: (bool(server) and len(ends) == 2) or library.pa_context_get_state(context) >= FAILED):
-        return []
-    if not server:
-        return []
-    words, source, sink = server[0]
-    return [
-        Device(
-            role,
-            name,
-            description,
-            words,
-            f'pulse:DEVICE="{name}"',
-            rate,
-            channels,
-            name == (source if role == "microphone" else sink),
-            is_monitor,
-        )
-        for role, name, description, rate, channels, is_monitor in found
-        if '"' not in name
-    ]
+        connection.close()
 
 
 def _name_server(name: str, version: str) -> str:

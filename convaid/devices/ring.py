@@ -134,13 +134,19 @@ class PlaybackRing:
         self.sounding_until = -math.inf
         """When, on that clock, the last of the speech that the device has taken will have been heard."""
         self._lock = threading.Lock()
-        self._filled = threading.Condition(self._lock)
+        self.filled: Callable[[], None] | None = None
+        """Is called when there is something to take, or to forget, by whoever has put it there."""
         self._tap: Tap | None = None
 
     @property
     def waiting(self) -> int:
         """Frames of speech that the device has not taken yet."""
         return len(self._held) // 2
+
+    @property
+    def wanted(self) -> int:
+        """Bytes that the device is to take: speech, and the silence before it."""
+        return len(self._held) + self._silent_until
 
     @property
     def held(self) -> float:
@@ -172,27 +178,21 @@ class PlaybackRing:
         """Adds speech, whole frames of it."""
         with self._lock:
             self._held += pcm
-            self._filled.notify()
+        self._tell()
 
-    def wait(self, limit: float) -> bool:
-        """Wait, in the device's thread, until there is something to take; whether there is, after ``limit`` seconds."""
-        with self._lock:
-            return self._filled.wait_for(lambda: bool(self._held or self._silent_until or self.is_recalled), limit)
-
-    def rest(self, limit: float) -> None:
-        """Wait, in the device's thread, for ``limit`` seconds, unless it is to forget something."""
-        with self._lock:
-            self._filled.wait_for(lambda: self.is_recalled, limit)
+    def _tell(self) -> None:
+        if self.filled is not None:
+            self.filled()
 
     def recall(self) -> None:
-        """Drop all, and let the device take nothing more before it has forgotten what it holds, and begins anew."""
+        """As `drop`, and the device takes nothing more before it has forgotten what it holds, and begins anew."""
         with self._lock:
-            self._forget()
+            self._drop()
             self.is_recalled = True
-            self._filled.notify()
+        self._tell()
 
     def begin(self, buffer: float) -> None:
-        """The device holds nothing, and takes ``buffer`` seconds ahead from now on."""
+        """The device has done with what was recalled, and takes ``buffer`` seconds ahead from now on."""
         with self._lock:
             self.buffer = buffer
             self.is_recalled = False
@@ -232,22 +232,22 @@ class PlaybackRing:
     def drop(self) -> None:
         """Forgets what waits, but for the `FADE` in which it becomes silent."""
         with self._lock:
-            size = min(self.format.bytes_for(FADE), len(self._held))
-            self.dropped += (len(self._held) - size) // 2
-            self._held[:] = fade(self._held[:size], 1, 0)
+            self._drop()
+
+    def _drop(self) -> None:
+        size = min(self.format.bytes_for(FADE), len(self._held))
+        self.dropped += (len(self._held) - size) // 2
+        self._held[:] = fade(self._held[:size], 1, 0)
 
     def forget(self) -> None:
         """Drops all, and what the device itself has taken and not yet played: it is gone, or has forgotten it, too."""
         with self._lock:
-            self._forget()
-
-    def _forget(self) -> None:
-        self.dropped += len(self._held) // 2
-        self._held.clear()
-        self.sounding_until = -math.inf
+            self.dropped += len(self._held) // 2
+            self._held.clear()
+            self.sounding_until = -math.inf
 
     def prime(self, seconds: float) -> None:
         """The device gets so much silence before any speech: what comes first through a sink that wakes up is lost."""
         with self._lock:
             self._silent_until = self.format.bytes_for(seconds)
-            self._filled.notify()
+        self._tell()

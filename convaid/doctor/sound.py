@@ -16,7 +16,7 @@ from convaid.config import ChimesConfig, CommandConfig, ConversationConfig, WavC
 from convaid.devices import DeviceError
 from convaid.devices.found_programs import find_programs
 from convaid.devices.interfaces import Role
-from convaid.devices.listing import list_devices
+from convaid.devices.listing import Device, list_devices
 from convaid.doctor.findings import Finding, error, ok, warning
 from convaid.doctor.sound_server import find_about_devices, find_about_libraries, find_about_server
 from convaid.doctor.subject import Subject
@@ -32,17 +32,22 @@ async def check_sound(subject: Subject) -> list[Finding]:
     voiced = {name: each for name, each in subject.configuration.conversations.items() if each.audio != "none"}
     if not voiced:
         return [ok("sound", "no conversation is by voice")]
+    kinds = {settings.audio for settings in voiced.values()}
+    devices = await list_devices() if kinds & {"device", "command"} else []
     return [
-        *await trio.to_thread.run_sync(lambda: list(find_about_machine(subject, voiced)), abandon_on_cancel=True),
+        *await trio.to_thread.run_sync(
+            lambda: list(find_about_machine(subject, voiced, devices)), abandon_on_cancel=True
+        ),
         *[found for name, settings in voiced.items() for found in await find_about_echo(name, settings)],
     ]
 
 
-def find_about_machine(subject: Subject, voiced: dict[str, ConversationConfig]) -> Iterator[Finding]:
+def find_about_machine(
+    subject: Subject, voiced: dict[str, ConversationConfig], devices: list[Device]
+) -> Iterator[Finding]:
     """What is there, and what is not; waits for files and programs."""
     kinds = {settings.audio for settings in voiced.values()}
-    yield from find_about_libraries(kinds)
-    devices = list_devices() if kinds & {"device", "command"} else []
+    yield from find_about_libraries(subject.environ, kinds)
     if kinds & {"device", "command"}:
         yield from find_about_server(subject.environ, devices)
     for name, settings in voiced.items():

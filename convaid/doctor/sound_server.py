@@ -16,31 +16,22 @@ from convaid.doctor.findings import Finding, error, ok, warning
 __all__ = ["find_about_devices", "find_about_libraries", "find_about_server"]
 
 CARDS = Path("/dev/snd")
-PLUGINS = ("usr/lib*/alsa-lib", "usr/lib/*/alsa-lib", "usr/local/lib/alsa-lib")
-BRIDGES = ("libasound_module_pcm_pulse.so", "libasound_module_pcm_pipewire.so")
 STAND_IN = "auto_null"  # what servers have where there is no speaker
 START = "start it: systemctl --user start pipewire pipewire-pulse wireplumber (or: pulseaudio)"
 FIND = "export XDG_RUNTIME_DIR=/run/user/$(id -u); as a service: convaid service install --user"
 
 
-def find_about_libraries(kinds: Collection[str]) -> Iterator[Finding]:
+def find_about_libraries(environ: Mapping[str, str], kinds: Collection[str]) -> Iterator[Finding]:
     """What pip and apt have to bring; ``kinds`` are those of ``audio`` that are in use."""
-    needed = ["numpy", "samplerate", *(["sounddevice"] if "device" in kinds else [])]
+    has_server = find_socket(environ) is not None
+    needs_cards = "device" in kinds and not has_server
+    needed = ["numpy", "samplerate", *(["sounddevice"] if needs_cards else [])]
     if missing := [package for package in needed if find_spec(package) is None]:
         yield error("sound", f"speech needs {' and '.join(missing)}", "pip install 'convaid[audio]'")
-    if "device" not in kinds:
-        return
-    if find_library("portaudio") is None:
-        yield error("sound", "there is no library PortAudio", "sudo apt install libportaudio2")
-    if not any((folder / bridge).exists() for folder in list_plugin_folders() for bridge in BRIDGES):
-        words = "ALSA does not know the way to the sound server: cards alone can be used, one program at a time"
-        yield warning("sound", words, "sudo apt install libasound2-plugins")
-
-
-def list_plugin_folders() -> Iterator[Path]:
-    """Where ALSA's plugins may be."""
-    for pattern in PLUGINS:
-        yield from Path("/").glob(pattern)
+    if needs_cards and find_library("portaudio") is None:
+        yield error("sound", "there is no library PortAudio, for ALSA's cards", "sudo apt install libportaudio2")
+    if "device" in kinds and has_server and find_library("pulse") is None:
+        yield error("sound", "there is no library libpulse, for the sound server", "sudo apt install libpulse0")
 
 
 def find_about_server(environ: Mapping[str, str], devices: Collection[Device]) -> Iterator[Finding]:
@@ -56,7 +47,7 @@ def find_about_server(environ: Mapping[str, str], devices: Collection[Device]) -
     theirs = [device for device in devices if device.server != ALSA]
     if not theirs:
         words = f"there is a sound server at {place}, but its devices are not to be seen"
-        yield tell("sound", words, "sudo apt install libasound2-plugins; if it is there: is it your own server?")
+        yield tell("sound", words, "sudo apt install libpulse0; if it is there: is it your own server?")
         return
     chosen = {device.role: device for device in theirs if device.is_default}
     microphone, speaker = chosen.get("microphone"), chosen.get("speaker")

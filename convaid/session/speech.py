@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Speech"]
 
-STEP = 0.02  # seconds of speech handed to the speaker at a time: what an interruption has to wait for
+STEP = 0.1  # seconds of speech handed to the speaker at a time, each a wake-up
 LONGEST_REPLY = 600.0  # seconds of agent speech held: the platform's own limit for a whole conversation
 PAUSE = 0.3  # seconds without speech after which the agent is taken to have fallen silent; less is the network
 TAIL_MARGIN = 2.0  # seconds beyond the speech that waits, for the device to play out at the end

@@ -52,6 +52,7 @@ class Upload:
         self._find_age = find_age
         self._is_live = False
         self._due = trio.current_time() + chunk
+        self._wait = trio.CancelScope()
         self._buffer = MicrophoneBuffer(target.silence(chunk), target.bytes_for(CUSHION))
         self._silence = pybase64.b64encode_as_string(target.silence(chunk))
         self._target = target
@@ -71,23 +72,30 @@ class Upload:
                 now - self._find_age() if self._is_live else None,
                 not self._is_live,
             )
-            self._due = now + self._chunk
+            self._expect(now + self._chunk)
 
     async def run(self) -> NoReturn:
         """From now on blocks are new, not pre-roll; send silence whenever there are none, until cancelled."""
         self._is_live = True
         self.pulse.attach()
-        grace = self._chunk * GRACE_SHARE
+        self._expect(self._due)
         while True:
+            with self._wait:
+                await trio.sleep_forever()
+            self._wait = trio.CancelScope()
             now = trio.current_time()
-            if now < self._due + grace:
-                wake = self._due + grace
-            elif self._is_hearing():
-                wake = now + self._chunk
-            else:
-                self._due = max(self._due, now - LATE_LIMIT) + self._chunk
-                rest = self._buffer.pad()
-                self._send(pybase64.b64encode_as_string(rest) if any(rest) else self._silence, None, False)
+            if self._is_hearing():
+                self._look_at(now + self._chunk)
                 continue
-            self.pulse.beat(wake - now)
-            await trio.sleep_until(wake)
+            self._expect(max(self._due, now - LATE_LIMIT) + self._chunk)
+            rest = self._buffer.pad()
+            self._send(pybase64.b64encode_as_string(rest) if any(rest) else self._silence, None, False)
+
+    def _expect(self, due: float) -> None:
+        """The next chunk is due then; `run` looks for it when it is late, and sleeps as long as none is."""
+        self._due = due
+        self._look_at(due + self._chunk * GRACE_SHARE)
+
+    def _look_at(self, time: float) -> None:
+        self._wait.deadline = time
+        self.pulse.beat(time - trio.current_time())

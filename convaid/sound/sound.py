@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 Devices: TypeAlias = AudioConfig | PluginDevices
 
 SETTLED_FOR = 10.0  # seconds after which a microphone that is opened is a reason to look again
+LONGEST_BLOCK = 0.05  # seconds of a microphone's: it is woken up for each, and what listens to it waits for it
 CHIMES_LIMIT = 10.0  # seconds that the end waits for the chimes to be heard
 
 
@@ -184,7 +185,9 @@ class Sound:
         if self._failure is not None:
             raise self._failure
         devices = put_first(self._devices, "microphone", self._choice.microphone if self._choice else "")
-        async with open_microphone(devices, self.ear.format.rate, note) as microphone:
+        chunk = self.settings.limits.chunk
+        block = chunk if chunk <= LONGEST_BLOCK else chunk / 2
+        async with open_microphone(devices, self.ear.format.rate, note, block) as microphone:
             yield microphone
 
     @asynccontextmanager

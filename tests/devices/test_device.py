@@ -16,9 +16,10 @@ import trio
 
 from convaid.audio import make_tone
 from convaid.config import CommandConfig, DeviceConfig
-from convaid.devices import DeviceError, device, open_microphone, open_speaker, portaudio
+from convaid.devices import DeviceError, device, open_microphone, open_speaker, pulse_streams
+from convaid.devices.blocking import HANGING_LIMIT, call_blocking, given_up
 from convaid.devices.listing import list_devices
-from tests.devices.sounds import Notes, find_pitch, open_both, read_for, speak, wait_until
+from tests.devices.sounds import Notes, Pair, find_pitch, open_both, read_for, speak, wait_until
 from tests.soundservers import SoundServer, needs_pipewire, needs_pulse, open_pipewire, open_pulse
 
 pytestmark = pytest.mark.xdist_group("sound")  # real time: one at a time
@@ -109,24 +110,32 @@ async def test_a_drop_silences_the_sink_and_the_next_words_are_whole(pulse: Soun
 
 
 @needs_pulse
-async def test_a_device_with_a_long_buffer_forgets_it(pulse: SoundServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "PLAYBACK_BUFFER", 0.5)
-    monkeypatch.setattr(portaudio, "LEAD", 0.3)
+async def test_what_is_cut_off_fades_out(pulse: SoundServer) -> None:
     async with open_speaker(DeviceConfig(), 16000, Notes()) as speaker:
-        recording = pulse.listen()
-        await speak(speaker, make_tone(997, 1, 16000))
-        await wait_until(lambda: find_loud(recording.pcm))
-        assert speaker.held > 0.15
-        dropped_at = len(recording.pcm)
+        recording, tone = pulse.listen(), make_tone(440, 1, 16000)
+        await speak(speaker, tone)
         speaker.drop()
-        assert speaker.held == 0
-        await trio.sleep(0.4)
-        assert len(recording.pcm.rstrip(b"\0")) - dropped_at < 32000 * 0.15  # of 0.3 s
-        recording = pulse.listen()
-        await speak(speaker, make_tone(440, 0.5, 16000))
-        await speaker.drain()
-        await trio.sleep(0.1)
-        assert len(find_loud(recording.pcm)) / 32000 == pytest.approx(0.5, abs=0.03)
+        await trio.sleep(0.3)
+    heard = np.frombuffer(recording.pcm[: len(recording.pcm) & ~1], "<i2").astype(int)
+    last = int(np.flatnonzero(np.abs(heard) > LOUD)[-1])
+    whole, end = heard[: last - 800], heard[last - 160 :]
+    steepest = np.abs(np.diff(whole)).max()
+    assert np.abs(np.diff(end)).max() < 1.1 * steepest  # of the tone itself: a click is steeper
+    assert np.abs(heard[last - 32 : last]).max() < 0.5 * np.abs(whole).max()
+
+
+@needs_pipewire
+async def test_pipewire_forgets_what_it_holds(pipewire: SoundServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse_streams, "PLAYED", 0.5)
+    monkeypatch.setattr(pulse_streams, "ASKED", 0.1)
+    await check_that_it_is_forgotten(DeviceConfig(), pipewire)
+
+
+@needs_pulse
+async def test_a_device_with_a_long_buffer_forgets_it(pulse: SoundServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse_streams, "PLAYED", 0.5)
+    monkeypatch.setattr(pulse_streams, "ASKED", 0.1)
+    await check_that_it_is_forgotten(DeviceConfig(), pulse)
 
 
 @needs_pulse
@@ -186,8 +195,8 @@ async def test_a_device_that_is_not_there_is_lost_and_says_where_to_look(pulse: 
 
 
 @needs_pulse
-def test_the_list_has_what_the_server_has(pulse: SoundServer) -> None:
-    devices = {each.name: each for each in list_devices() if each.server != "ALSA"}
+async def test_the_list_has_what_the_server_has(pulse: SoundServer) -> None:
+    devices = {each.name: each for each in await list_devices() if each.server != "ALSA"}
     assert set(devices) == {"mic", "spk", "spk.monitor"}
     assert devices["mic"].role == devices["spk.monitor"].role == "microphone"
     assert [each.name for each in devices.values() if each.is_default] == ["mic", "spk"]
@@ -195,7 +204,7 @@ def test_the_list_has_what_the_server_has(pulse: SoundServer) -> None:
     assert (devices["spk"].rate, devices["spk"].channels) == (48000, 2)
     assert devices["spk"].server.startswith("PulseAudio ")
     pulse.kill()
-    assert all(each.server == "ALSA" for each in list_devices())
+    assert all(each.server == "ALSA" for each in await list_devices())
 
 
 @needs_pulse
@@ -287,7 +296,7 @@ async def test_nothing_native_reaches_stderr_and_no_memory_has_to_be_written_and
 
 @needs_pipewire
 async def test_pipewire_is_heard_and_spoken_through_and_named(pipewire: SoundServer) -> None:
-    assert {each.server.split()[0] for each in list_devices() if each.server != "ALSA"} == {"PipeWire"}
+    assert {each.server.split()[0] for each in await list_devices() if each.server != "ALSA"} == {"PipeWire"}
     tone = make_tone(440, 0.6, 16000)
     async with open_both(DeviceConfig(microphone=["^mic$"], speaker=["^spk$"])) as sound:
         await sound.notes.wait("open", "open")
@@ -343,18 +352,89 @@ def test_what_is_missing_is_said_with_the_remedy(program: str, remedy: str) -> N
 
 async def test_a_sound_system_that_hangs_takes_no_more_than_a_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     goes_on, notes = threading.Event(), Notes()
+    monkeypatch.setattr(device, "has_server", lambda: False)
     monkeypatch.setattr(device, "load_portaudio", lambda: None)
-    monkeypatch.setattr(device, "list_devices", lambda: goes_on.wait(30) and [])
-    monkeypatch.setattr(device, "CLOSE_LIMIT", 0.01)
+    monkeypatch.setattr(device, "RecordingStream", lambda *_, **__: goes_on.wait(30))
+    monkeypatch.setenv("PULSE_SERVER", "unix:/nobody/is/here")
     before = threading.active_count()
     try:
         with trio.fail_after(20):
             for _ in range(12):  # muted and unmuted
                 async with open_microphone(DeviceConfig(), 16000, notes):
                     await trio.sleep(0.05)
-            assert threading.active_count() - before <= device.HANGING_LIMIT + 2  # and a few of trio's that rest
-            assert len(device._Call.given_up) == device.HANGING_LIMIT
-            assert notes.all[-1].detail == "the sound system does not answer"
+            assert threading.active_count() - before <= HANGING_LIMIT + 2  # and a few of trio's that rest
+            assert len(given_up) == HANGING_LIMIT
+            await wait_until(lambda: notes.all)
+            assert "the sound system does not answer" in notes.all[-1].detail
     finally:
         goes_on.set()
-    await wait_until(lambda: not device._Call.given_up)
+    await wait_until(lambda: not given_up)
+
+
+async def test_what_a_call_that_was_given_up_brings_after_all_is_undone() -> None:
+    goes_on, undone = threading.Event(), threading.Event()
+
+    def call() -> str:
+        goes_on.wait(30)
+        return "a stream"
+
+    with trio.move_on_after(0.05):
+        await call_blocking(call, lambda result: undone.set())
+    assert len(given_up) == 1
+    goes_on.set()
+    await wait_until(undone.is_set)
+    assert not given_up
+
+
+CARD = DeviceConfig(microphone=["^card$"], speaker=["^card$"])
+
+
+@needs_pulse
+async def test_a_card_is_heard_and_spoken_through_and_opened_again(pulse: SoundServer) -> None:
+    assert [each.name for each in await list_devices() if each.server == "ALSA"] == ["card", "card"]
+    async with open_both(CARD) as sound:
+        await converse(pulse, sound)
+        pulse.kill()
+        await wait_until(lambda: sound.notes.states.count("lost") == 2)
+        await pulse.restart()
+        await wait_until(lambda: sound.notes.states.count("open") == 4)
+        await converse(pulse, sound)
+
+
+async def converse(server: SoundServer, sound: Pair) -> None:
+    """See that a tone is heard, and another one spoken."""
+    recording, tone = server.listen(), make_tone(440, 0.6, 16000).strip(b"\0")
+    await speak(sound.speaker, tone)
+    await sound.speaker.drain()
+    await wait_until(lambda: len(find_loud(recording.pcm)) > 0.55 * 32000)
+    assert find_pitch(find_loud(recording.pcm), 16000) == pytest.approx(440, abs=4)
+    server.say(tone)
+    heard = b""
+    with trio.fail_after(5):
+        while tone not in heard:
+            heard += await sound.microphone.read()
+
+
+@needs_pulse
+async def test_a_card_with_a_long_buffer_forgets_it(pulse: SoundServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "PLAYED_BUFFER", 0.5)
+    await check_that_it_is_forgotten(CARD, pulse)
+
+
+async def check_that_it_is_forgotten(settings: DeviceConfig, pulse: SoundServer) -> None:
+    """That what a device holds is not heard any more once it is dropped, and what comes next is."""
+    async with open_speaker(settings, 16000, Notes()) as speaker:
+        recording = pulse.listen()
+        await speak(speaker, make_tone(997, 1, 16000))
+        await wait_until(lambda: find_loud(recording.pcm))
+        assert speaker.held > 0.15
+        dropped_at = len(recording.pcm)
+        speaker.drop()
+        await wait_until(lambda: speaker.held == 0)
+        await trio.sleep(0.4)
+        assert len(recording.pcm.rstrip(b"\0")) - dropped_at < 32000 * 0.15  # of 0.3 s
+        recording = pulse.listen()
+        await speak(speaker, make_tone(440, 0.5, 16000))
+        await speaker.drain()
+        await trio.sleep(0.1)
+        assert len(find_loud(recording.pcm)) / 32000 == pytest.approx(0.5, abs=0.03)

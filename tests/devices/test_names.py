@@ -8,11 +8,11 @@ import attrs
 import pytest
 
 from convaid.devices.found_programs import find_programs
-from convaid.devices.names import ALSA, Device, choose_devices, name_for_alsa
+from convaid.devices.names import ALSA, DEFAULT, Device, choose_devices, name_for_alsa
 
 
 def make(name: str, description: str = "", server: str = "PulseAudio 16.1", **facts: Any) -> Device:
-    return Device("microphone", name, description, server, facts.pop("address", f'pulse:DEVICE="{name}"'), **facts)
+    return Device("microphone", name, description, server, facts.pop("address", name), **facts)
 
 
 USB = make("alsa_input.usb-0d8c", "USB Audio Mono")
@@ -26,11 +26,11 @@ ALL = [MONITOR, BUILT_IN, USB, SPEAKER, CARD]
 @pytest.mark.parametrize(
     ("patterns", "addresses"),
     [
-        (["default"], ["pulse"]),
+        (["default"], [DEFAULT]),
         (["usb audio"], [USB.address, MONITOR.address]),  # a microphone before what only listens to a speaker
         (["^monitor of"], [MONITOR.address]),
         (["webcam", "alsa_input"], [BUILT_IN.address, USB.address]),
-        (["0d8c", "default"], [USB.address, MONITOR.address, "pulse"]),
+        (["0d8c", "default"], [USB.address, MONITOR.address, DEFAULT]),
         (["PCH"], ["plughw:CARD=PCH,DEV=0"]),
         (["webcam"], []),
     ],
@@ -47,7 +47,7 @@ def test_what_a_speaker_plays_is_no_default_microphone() -> None:
 
 def test_without_a_server_the_default_is_alsas_but_not_while_one_is_on_its_way_back() -> None:
     (device,) = choose_devices("microphone", ["default"], [CARD], expects_server=False)
-    assert (device.name, device.address) == ("default", 'plug:SLAVE="default"')
+    assert (device.name, device.address) == ("default", "default")
     assert list(choose_devices("microphone", ["default"], [CARD], expects_server=True)) == []
 
 

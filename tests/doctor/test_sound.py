@@ -111,17 +111,15 @@ def test_which_devices_are_used() -> None:
 
 def test_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sound_server, "find_library", lambda name: None)
-    monkeypatch.setattr(sound_server, "list_plugin_folders", lambda: [tmp_path])
     monkeypatch.setattr(sound_server, "find_spec", lambda name: None if name == "sounddevice" else object())
-    assert write(list(find_about_libraries({"command"}))) == []
-    assert write(list(find_about_libraries({"device"}))) == [
+    assert write(list(find_about_libraries({}, {"command"}))) == []
+    assert write(list(find_about_libraries({}, {"device"}))) == [
         "error: speech needs sounddevice -> pip install 'convaid[audio]'",
-        "error: there is no library PortAudio -> sudo apt install libportaudio2",
-        "warning: ALSA does not know the way to the sound server: cards alone can be used, one program at a time -> "
-        "sudo apt install libasound2-plugins",
+        "error: there is no library PortAudio, for ALSA's cards -> sudo apt install libportaudio2",
     ]
-    (tmp_path / "libasound_module_pcm_pipewire.so").touch()
-    assert len(write(list(find_about_libraries({"device"})))) == 2
+    assert write(list(find_about_libraries({"XDG_RUNTIME_DIR": str(tmp_path)}, {"device"}))) == [
+        "error: there is no library libpulse, for the sound server -> sudo apt install libpulse0",
+    ]
 
 
 # --- files and programs ----------------------------------------------------------------------------------------------

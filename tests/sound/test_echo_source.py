@@ -35,7 +35,7 @@ async def test_pipewire_makes_the_source(tmp_path: Path, monkeypatch: pytest.Mon
         source = await find_cancelled_source()
         assert source is not None
         assert (source.name, source.sink, source.is_default) == (SOURCE, "", False)
-        assert [device.name for device in list_devices() if device.is_default] == ["mic", "spk"]
+        assert [device.name for device in await list_devices() if device.is_default] == ["mic", "spk"]
         links = server._ask("pw-link", "--links")
         assert f"spk:monitor_FL\n  |-> {SINK}:" in links  # it hears what the speaker plays, of all programs
 
@@ -64,7 +64,7 @@ async def test_pulseaudio_makes_the_source(tmp_path: Path, monkeypatch: pytest.M
         source = await find_cancelled_source()
         assert source is not None
         assert (source.name, source.sink, source.master) == (SOURCE, SINK, "mic")
-        assert [device.name for device in list_devices() if device.is_default] == ["mic", "spk"]
+        assert [device.name for device in await list_devices() if device.is_default] == ["mic", "spk"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

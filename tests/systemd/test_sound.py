@@ -27,9 +27,13 @@ CONFIGURATION = """
 base_url = "{base_url}"
 [conversations.main]
 agent_id = "agent_test"
-start = "once"
+start = "{start}"
 audio = "device"
 echo = "none"
+"""
+ON_WAKE_WORD = """
+[plugins.wakeword]
+words = {hey_jarvis = {}}
 """
 
 FORM = "--raw --format=s16le --channels=1 --rate=16000 --latency-msec=20"
@@ -101,6 +105,15 @@ def desk(box: Box) -> Iterator[Desk]:
     box.call("loginctl", "terminate-user", "joan")
 
 
+def wake_up(desk: Desk, is_connected: Callable[[], bool]) -> None:
+    """Say the wake word to who listens for it, after other words that do not matter."""
+    desk.box.wait(lambda: 'application.name = "convaid"' in desk.look("pactl list source-outputs"))
+    desk.speak("The gardener has bought seven apples.")
+    assert not is_connected()
+    desk.speak("Hey Jarvis!")
+    desk.box.wait(is_connected)
+
+
 def converse(desk: Desk, start: Callable[[], object], journal: Callable[[], str]) -> None:
     """Be the user in a conversation, from the greeting to the goodbye."""
     box = desk.box
@@ -129,26 +142,45 @@ def find_told(journal: str) -> set[str]:
     return {f"{role} {state}" for role, state in re.findall(r"the (microphone|speaker) .*?is (lost|back):", journal)}
 
 
-async def hold_conversation(desk: Desk, start: Callable[[str], object], journal: Callable[[], str]) -> None:
-    """Play the agent, and the user, in a conversation of a daemon that ``start`` starts with a configuration."""
+async def hold_conversation(
+    desk: Desk, start: Callable[[str], object], journal: Callable[[], str], *, is_woken: bool = False
+) -> None:
+    """Play the agent, and the user, in a conversation of a daemon that ``start`` starts with a configuration.
+
+    ``is_woken``: it begins with a wake word.
+    """
     settings = SimulatorSettings([parse_scenario(write_scenario(CALL), "test")], None)
-    with trio.fail_after(50):
+    with trio.fail_after(55):
         async with open_simulator(settings) as simulator:
-            configuration = CONFIGURATION.format(base_url=simulator.base_url)
-            await trio.to_thread.run_sync(converse, desk, lambda: start(configuration), journal)
+            configuration = CONFIGURATION.format(
+                base_url=simulator.base_url, start="on_demand" if is_woken else "once"
+            ) + (ON_WAKE_WORD if is_woken else "")
+
+            def begin() -> None:
+                start(configuration)
+                if is_woken:
+                    wake_up(desk, lambda: bool(simulator.conversations))
+
+            await trio.to_thread.run_sync(converse, desk, begin, journal)
             (record,) = simulator.conversations
             await record.ended.wait()
     assert record.problem is None
     assert record.is_played
 
 
-async def test_a_users_own_unit_holds_a_voice_conversation_through_that_users_pipewire(desk: Desk) -> None:
+async def test_a_users_own_unit_holds_a_voice_conversation_on_a_wake_word_through_that_users_pipewire(
+    desk: Desk,
+) -> None:
     def start(configuration: str) -> None:
         desk.run(f"{CONVAID} service install --user")
         desk.box.write("/home/joan/.config/convaid/config.toml", configuration)
         desk.run("systemctl --user start convaid")
 
-    await hold_conversation(desk, start, lambda: desk.box.read_messages("_SYSTEMD_USER_UNIT=convaid.service"))
+    def read_journal() -> str:
+        return desk.box.read_messages("_SYSTEMD_USER_UNIT=convaid.service")
+
+    await hold_conversation(desk, start, read_journal, is_woken=True)
+    desk.run("systemctl --user stop convaid")
 
 
 async def test_the_machines_confined_unit_speaks_through_a_sound_server_that_is_shared(

@@ -1,0 +1,225 @@
+"""Streams of a sound server's, between its devices and the rings: one of a microphone, or of a speaker.
+
+All that happens in them happens at once, on trio's loop: a block that has come is in the ring before anything else is
+done, and speech that is put into the other ring is with the server when `put` returns.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import trio
+
+from convaid.audio import fade
+from convaid.devices.interfaces import StreamError
+from convaid.devices.libpulse import (
+    ADJUST_LATENCY,
+    DONT_MOVE,
+    INTERPOLATE_TIMING,
+    NOTIFY_CALL,
+    S16LE,
+    STREAM_FAILED,
+    STREAM_READY,
+    SUCCESS_CALL,
+    TRANSFER_CALL,
+    UNSET,
+    BufferAttributes,
+    SampleSpec,
+)
+from convaid.devices.names import DEFAULT
+from convaid.devices.pulse_server import Connection
+from convaid.devices.ring import FADE, CaptureRing, PlaybackRing
+
+__all__ = ["PulseMicrophone", "PulseSpeaker", "PulseStream"]
+
+PLAYED, ASKED = 0.1, 0.04  # seconds of speech that the server holds, device included, and that it asks for at once
+SETTLED = 0.015  # seconds before they are heard from when on samples are not to be changed any more
+RELATIVE = 0  # pa_seek_mode
+FRAME = 2  # bytes
+MOST = 1 << 24  # bytes: more is asked for by a stream that has failed
+TAIL = 0.1  # seconds of silence after speech: PipeWire keeps the end of a stream until there is more of it
+LOOK_INTERVAL = 0.25  # seconds between two questions to a server that has nothing to do, whether it is there
+
+
+class PulseStream:
+    """One stream of s16le mono, connected to a device of the server's."""
+
+    def __init__(self, connection: Connection, rate: int, words: bytes) -> None:
+        self.ended = trio.Event()
+        """The device is gone, or its server."""
+        self._connection = connection
+        self._library = connection.library
+        spec = SampleSpec(S16LE, rate, 1)
+        self._stream = self._library.pa_stream_new(connection.context, words, ctypes.byref(spec), None)
+        if not self._stream:
+            raise StreamError(connection.describe_failure())
+        self._library.pa_stream_set_state_callback(self._stream, connection.keep(NOTIFY_CALL(self._note_state)), None)
+
+    async def connect(self, address: str) -> None:
+        """``address`` is the device's. Raises `StreamError`, the stream being closed then."""
+        flags = INTERPOLATE_TIMING | ADJUST_LATENCY | (DONT_MOVE if address != DEFAULT else 0)
+        try:
+            state = STREAM_FAILED
+            if self._connect(address.encode() if address != DEFAULT else None, flags) == 0:
+                state = await self._connection.wait_for(
+                    lambda: self._library.pa_stream_get_state(self._stream), STREAM_READY
+                )
+            if state != STREAM_READY:
+                raise StreamError(self._connection.describe_failure())
+        except BaseException:
+            self._disconnect()
+            raise
+
+    async def wait_end(self) -> None:
+        """Return when the device is gone, or its server."""
+        await self.ended.wait()
+
+    async def close(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        self._library.pa_stream_disconnect(self._stream)
+        self._library.pa_stream_unref(self._stream)
+        self._connection.turn()
+
+    def _connect(self, device: bytes | None, flags: int) -> int:
+        raise NotImplementedError
+
+    def _note_state(self, stream: int, _: object) -> None:
+        if self._library.pa_stream_get_state(stream) >= STREAM_FAILED:
+            self.ended.set()
+
+
+class PulseMicrophone(PulseStream):
+    """Puts what is recorded into a ring."""
+
+    def __init__(self, connection: Connection, ring: CaptureRing, block: float) -> None:
+        """``block``: seconds of sound that are wanted at once."""
+        super().__init__(connection, ring.format.rate, b"microphone")
+        self._ring = ring
+        self._block = ring.format.bytes_for(block)
+        self._held = bytearray()
+        self._place, self._size = ctypes.c_void_p(), ctypes.c_size_t()
+        self._library.pa_stream_set_read_callback(self._stream, connection.keep(TRANSFER_CALL(self._read)), None)
+
+    def _connect(self, device: bytes | None, flags: int) -> int:
+        attributes = BufferAttributes(UNSET, UNSET, UNSET, UNSET, self._block)
+        return int(self._library.pa_stream_connect_record(self._stream, device, ctypes.byref(attributes), flags))
+
+    def _read(self, stream: int, _: int, __: object) -> None:
+        while True:
+            self._library.pa_stream_peek(stream, ctypes.byref(self._place), ctypes.byref(self._size))
+            if not (size := self._size.value):
+                return
+            place = self._place.value
+            self._held += ctypes.string_at(place, size) if place else bytes(size)  # a hole is silence
+            self._library.pa_stream_drop(stream)
+            while len(self._held) >= self._block:
+                self._ring.put(bytes(self._held[: self._block]))
+                del self._held[: self._block]
+            # Some give a block in crumbs: they come as well together.
+            self._connection.pause(self._ring.format.seconds_of(self._block - len(self._held)))
+
+
+class PulseSpeaker(PulseStream):
+    """Plays what is put into a ring, as soon as it is there. Nothing is played where there is nothing.
+
+    A speaker that is tapped is given silence all the same, so that the tap knows of every moment.
+    """
+
+    def __init__(self, connection: Connection, ring: PlaybackRing) -> None:
+        super().__init__(connection, ring.format.rate, b"speech")
+        self._ring = ring
+        self._is_speaking = False
+        self._recent = bytearray()  # what was written last
+        self._most_recent = ring.format.bytes_for(2 * PLAYED)
+        self._delay, self._is_early = ctypes.c_uint64(), ctypes.c_int()
+        self._note_answer_call = connection.keep(SUCCESS_CALL(self._note_answer))
+        self._library.pa_stream_set_write_callback(
+            self._stream, connection.keep(TRANSFER_CALL(lambda *_: self._play())), None
+        )
+        self._library.pa_stream_set_underflow_callback(
+            self._stream, connection.keep(NOTIFY_CALL(lambda *_: self._end_speech())), None
+        )
+
+    async def connect(self, address: str) -> None:
+        await super().connect(address)
+        self._ring.begin(PLAYED)
+        self._ring.filled = self._play_and_turn
+        self._play_and_turn()
+
+    async def wait_end(self) -> None:
+        while not self.ended.is_set():
+            with trio.move_on_after(LOOK_INTERVAL):
+                await self.ended.wait()
+            self._unref(self._library.pa_stream_update_timing_info(self._stream, self._note_answer_call, None))
+            self._play_and_turn()
+
+    async def close(self) -> None:
+        self._ring.filled = None
+        await super().close()
+
+    def _connect(self, device: bytes | None, flags: int) -> int:
+        size = self._ring.format.bytes_for
+        attributes = BufferAttributes(UNSET, size(PLAYED), FRAME, size(ASKED), UNSET)
+        return int(
+            self._library.pa_stream_connect_playback(self._stream, device, ctypes.byref(attributes), flags, None, None)
+        )
+
+    def _play_and_turn(self) -> None:
+        self._play()
+        self._connection.turn()
+
+    def _play(self) -> None:
+        """Give the server what it asks for, as far as it is there."""
+        ring = self._ring
+        if ring.is_recalled:
+            self._recall()
+        free = self._library.pa_stream_writable_size(self._stream)
+        if 0 < (size := free & ~1 if ring.is_tapped else min(free & ~1, ring.wanted)) <= MOST:
+            self._is_speaking = True
+            self._write(size)
+
+    def _end_speech(self) -> None:
+        """What was said has run out."""
+        if self._is_speaking:
+            self._is_speaking = False
+            self._write(self._ring.format.bytes_for(TAIL))
+
+    def _recall(self) -> None:
+        """Have the server forget what it has, but for what is as good as heard, and the fade after that."""
+        ring = self._ring
+        settled, fading = ring.format.bytes_for(SETTLED), ring.format.bytes_for(FADE)
+        unheard = min(ring.format.bytes_for(self._find_delay()), len(self._recent))
+        if unheard > settled + fading:
+            size = unheard - settled
+            pcm = fade(bytes(self._recent[-size:][:fading]), 1, 0).ljust(size, b"\0")
+            self._library.pa_stream_write(self._stream, pcm, size, None, -size, RELATIVE)
+            self._recent.clear()
+            ring.forget()
+        ring.begin(PLAYED)
+
+    def _write(self, size: int) -> None:
+        pcm = self._ring.take(size, self._find_delay())
+        self._library.pa_stream_write(self._stream, pcm, len(pcm), None, 0, RELATIVE)
+        self._recent += pcm
+        del self._recent[: -self._most_recent]
+
+    def _find_delay(self) -> float:
+        """Seconds until what is written now will be heard."""
+        failed = self._library.pa_stream_get_latency(
+            self._stream, ctypes.byref(self._delay), ctypes.byref(self._is_early)
+        )
+        if failed:
+            return PLAYED
+        return 0.0 if self._is_early.value else self._delay.value / 1e6
+
+    def _note_answer(self, _: int, is_well: int, __: object) -> None:
+        if is_well and not self._ring.waiting:
+            self._ring.blocks += 1
+
+    def _unref(self, operation: Any) -> None:
+        if operation:
+            self._library.pa_operation_unref(operation)
