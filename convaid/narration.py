@@ -151,7 +151,7 @@ def describe_message(message: object) -> str:
         case AgentResponse():
             return f"agent: {message.agent_response}"
         case AgentResponseCorrection():
-            return f"agent, as far as it was heard: {message.corrected_agent_response}"
+            return f"agent, heard according to the platform: {message.corrected_agent_response}"
         case Error() | ClientError():
             return f"the platform reports: {message}"
         case QueueStatus():

@@ -22,6 +22,7 @@ import fcntl
 import math
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -223,6 +224,17 @@ class SoundServer(ABC):
         os.close(ear)
 
     # ---- living and dying
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """While inside, the server stands still, as one that hangs; what is said meanwhile is lost."""
+        for process in self._running:
+            process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in self._running:
+                process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill the server, as a crash would: nobody is told, and its sockets stay where they are."""

@@ -62,13 +62,15 @@ def list_audio(path: Path | None, as_json: bool) -> int:
 def describe_devices(devices: list[Device], configuration: Configuration) -> Iterator[dict[str, Any]]:
     """One row for each device of this machine, those that hear a speaker last."""
     from convaid.devices.names import choose_devices
+    from convaid.devices.servers import has_server
 
     users: dict[tuple[str, str], list[str]] = {}
     for name, settings in configuration.conversations.items():
         if settings.audio == "device":
             for role in ("microphone", "speaker"):
                 patterns = getattr(settings.device, role)
-                if (device := next(choose_devices(role, patterns, devices, expects_server=False), None)) is not None:
+                choices = choose_devices(role, patterns, devices, expects_server=has_server())
+                if (device := next(choices, None)) is not None:
                     users.setdefault((role, device.name), []).append(name)
     for device in sorted(devices, key=lambda device: (device.role, device.is_monitor)):
         yield {
@@ -119,10 +121,11 @@ def describe_row(row: dict[str, Any]) -> dict[str, str]:
 
 def tell_why_none() -> None:
     """Say what stands in the way of any device."""
-    from convaid.doctor.sound_server import find_about_libraries, find_about_server
+    from convaid.doctor.sound_server import find_about_cards, find_about_libraries, find_about_server
 
     print_line("this machine has no microphone and no speaker that could be seen", err=True)
-    for finding in (*find_about_libraries(os.environ, {"device"}), *find_about_server(os.environ, [])):
+    libraries = (*find_about_libraries(os.environ, {"device"}), *find_about_cards())
+    for finding in (*libraries, *find_about_server(os.environ, [])):
         if finding.level != "ok":
             print_line(str(finding), err=True)
 

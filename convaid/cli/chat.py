@@ -44,7 +44,7 @@ def print_event(event: events.Event) -> None:
         case events.MessageReceived(message=AgentResponse(agent_response=text)):
             print_line(f"agent: {text}", fg="cyan")
         case events.MessageReceived(message=AgentResponseCorrection(corrected_agent_response=text)):
-            print_line(f"agent, as far as it was heard: {text}", fg="cyan")
+            print_line(f"agent, heard according to the platform: {text}", fg="cyan")
         case events.ToolCallEnded(call=call, answer=answer):
             print_line(
                 f"  {call.tool_name}({format_parameters(call.parameters)}) -> {shorten(answer.result)}"

@@ -125,7 +125,7 @@ def print_turn(turn: Turn) -> None:
     print_clock(turn.at)
     from convaid.history.transcript import describe_cut
 
-    heard = "" if turn.original is None else ", as far as it was heard"
+    heard = "" if turn.original is None else ", heard according to the platform"
     words = f"{turn.speaker}{heard}: {turn.text}{describe_cut(turn)}"
     print_line(words, fg=COLOURS.get(turn.speaker), bold=turn.speaker == "user")
 

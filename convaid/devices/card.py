@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 
 from convaid.devices.blocking import call_blocking
-from convaid.devices.interfaces import DeviceError, StreamError
+from convaid.devices.interfaces import StreamError
 from convaid.devices.portaudio import Stream
 
 __all__ = ["CardStream", "open_card"]
@@ -40,10 +40,7 @@ class CardStream:
 
 
 async def open_card(name: str, open_stream: Callable[[], Stream]) -> CardStream:
-    """``open_stream`` blocks. Raises `StreamError`."""
+    """``open_stream`` blocks. Raises `StreamError`, and `DeviceError` where PortAudio is not there."""
     with trio.move_on_after(OPEN_LIMIT):
-        try:
-            return CardStream(await call_blocking(open_stream, lambda stream: stream.close()), name)
-        except DeviceError as error:
-            raise StreamError(str(error)) from error
+        return CardStream(await call_blocking(open_stream, lambda stream: stream.close()), name)
     raise StreamError(f"it cannot be opened within {OPEN_LIMIT:g} s")

@@ -8,29 +8,30 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import trio
 from attrs import frozen
 
 from convaid.config import DeviceConfig
 from convaid.devices.card import open_card
-from convaid.devices.interfaces import Microphone, NoteDevice, Role, Speaker, StreamError
+from convaid.devices.interfaces import DeviceError, Microphone, NoteDevice, Role, Speaker, StreamError
 from convaid.devices.kept import KeptDevice, KeptSpeaker, Opened, keep_microphone
+from convaid.devices.libpulse import load_libpulse
 from convaid.devices.listing import list_devices, list_devices_of
 from convaid.devices.names import ALSA, Device, choose_devices
-from convaid.devices.portaudio import PlayingStream, RecordingStream, load_portaudio
+from convaid.devices.portaudio import PlayingStream, RecordingStream
 from convaid.devices.pulse_server import Connection, open_connection
 from convaid.devices.pulse_streams import PulseMicrophone, PulseSpeaker
 from convaid.devices.ring import CaptureRing, PlaybackRing
-from convaid.devices.servers import find_socket
+from convaid.devices.servers import find_socket, has_server
 
 __all__ = ["open_device_microphone", "open_device_speaker"]
 
 RECORDED_BLOCKS = 3  # in a card's buffer
 PLAYED_BLOCK, PLAYED_BUFFER = 0.015, 0.045  # seconds, of a card's
 PRIME = 0.15  # seconds of silence that wake a sink up, or the first words are lost in it
+NO_LIBPULSE = "the sound server needs the library libpulse: apt install libpulse0"
 BETTER_INTERVAL = 5.0  # seconds between two looks whether a device that is wanted more has come
 
 
@@ -60,11 +61,13 @@ class _Open:
 class _Lives:
     """The lives of one device: which one is opened, and when it is left for another one."""
 
+    has_seen_server: ClassVar = False
+    """Of the whole process: a server that was there comes back."""
+
     def __init__(self, role: Role, patterns: list[str], open_stream: OpenStream) -> None:
         self._role: Role = role
         self._patterns = patterns
         self._open_stream = open_stream
-        self._has_seen_server = False
 
     async def live(self, opened: Opened) -> str:
         """See `Life`."""
@@ -98,20 +101,25 @@ class _Lives:
         return False
 
     async def _open_first(self, connection: Connection | None) -> _Open:
-        """Opens the first device that can be. Raises `StreamError`."""
+        """Opens the first device that can be. Raises `StreamError`, or `DeviceError` where waiting would not help."""
         devices = await list_devices_of(connection)
-        self._has_seen_server = self._has_seen_server or any(device.server != ALSA for device in devices)
+        _Lives.has_seen_server = _Lives.has_seen_server or any(device.server != ALSA for device in devices)
         reasons = []
         for device in self._choose(devices):
             try:
                 stream = await self._open_stream(device, connection)
+            except DeviceError as error:
+                if find_socket() is None and not self.has_seen_server:
+                    raise
+                reasons.append(f"{device.name}: {error}")
+                continue
             except StreamError as error:
                 reasons.append(f"{device.name}: {error}")
                 continue
             firsts = {each.address for each in self._choose(devices, self._patterns[:1])}
             return _Open(device, stream, device.address in firsts, frozenset(each.address for each in devices))
         if not reasons and self._expects_server() and all(device.server == ALSA for device in devices):
-            reasons.append("the sound server does not answer")
+            reasons.append("the sound server does not answer" if load_libpulse() is not None else NO_LIBPULSE)
         wanted = ", ".join(map(repr, self._patterns))
         raise StreamError("; ".join(reasons) or f"nothing fits {wanted}; `convaid audio list` shows what there is")
 
@@ -120,19 +128,7 @@ class _Lives:
         return choose_devices(self._role, patterns, devices, expects_server=self._expects_server())
 
     def _expects_server(self) -> bool:
-        return self._has_seen_server or has_server()
-
-
-def has_server() -> bool:
-    """Whether there is, or should be, a sound server."""
-    socket = find_socket()
-    return socket.exists() if isinstance(socket, Path) else socket is not None
-
-
-async def look_for_portaudio() -> None:
-    """Where there is nothing but ALSA, PortAudio must be there. Raises `DeviceError`."""
-    if not has_server():
-        await trio.to_thread.run_sync(load_portaudio)
+        return self.has_seen_server or has_server()
 
 
 @asynccontextmanager
@@ -140,7 +136,6 @@ async def open_device_microphone(
     settings: DeviceConfig, rate: int, note: NoteDevice, block: float
 ) -> AsyncIterator[Microphone]:
     """See `open_microphone`."""
-    await look_for_portaudio()
     ring = CaptureRing(rate)
 
     def open_card_stream(address: str) -> RecordingStream:
@@ -161,7 +156,6 @@ async def open_device_microphone(
 @asynccontextmanager
 async def open_device_speaker(settings: DeviceConfig, rate: int, note: NoteDevice) -> AsyncIterator[Speaker]:
     """See `open_speaker`."""
-    await look_for_portaudio()
     ring = PlaybackRing(rate)
 
     def open_card_stream(address: str) -> PlayingStream:

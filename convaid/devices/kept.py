@@ -62,6 +62,7 @@ class KeptDevice:
         self._loss = ""  # of this life
         self._life = trio.CancelScope()
         self._is_restarting = self._is_resting = False
+        self._loss_level = logging.INFO  # of what is told when it is back
         self._is_troubled = False  # a loss was logged, and the device has not been well for long enough since
         self._delay = FIRST_DELAY
 
@@ -74,9 +75,10 @@ class KeptDevice:
                 yield
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            if len(group.exceptions) > 1:
-                raise
-            raise group.exceptions[0] from group.exceptions[0].__cause__
+            error: BaseException = group
+            while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+                error = error.exceptions[0]
+            raise error from error.__cause__
 
     async def _keep(self) -> NoReturn:
         """Opens the device again and again, until cancelled."""
@@ -141,7 +143,7 @@ class KeptDevice:
     def _note_well(self) -> None:
         was_lost, self.is_lost = self._told is not None and self._told.state != "open", False
         if self._tell(DeviceNote(self._role, "open", self._name)) and was_lost:
-            log.info("the %s is back: %s", self._role, self._name)
+            log.log(self._loss_level, "the %s is back: %s", self._role, self._name)
 
     def _note_loss(self) -> None:
         if trio.current_time() - self._opened_at >= STABLE_AFTER:
@@ -151,6 +153,7 @@ class KeptDevice:
         if isinstance(self._ring, PlaybackRing):
             self._ring.forget()
         level = logging.DEBUG if self._is_troubled else logging.WARNING
+        self._loss_level = min(level, logging.INFO)
         words = f"{self._role} {self._name}".rstrip()
         log.log(level, "the %s is lost: %s; it will be tried again", words, self._loss)
         self._is_troubled = True

@@ -55,8 +55,8 @@ def choose_devices(
     """The devices to be tried, in this order, each once: for each pattern those that fit, the default one first.
 
     ``"default"`` is the sound server's choice, unless that is what a speaker plays, for want of a microphone: the agent
-    would hear itself. Without a server it is ALSA's, but not with ``expects_server``: that is on its way back, and
-    would not get a card that we have taken.
+    would hear itself; nor does a pattern find that which does not say "monitor". Without a server the default is
+    ALSA's, but not with ``expects_server``: that is on its way back, and would not get a card that we have taken.
     """
     mine = [device for device in devices if device.role == role]
     seen = set()
@@ -67,8 +67,9 @@ def choose_devices(
             if not fitting and not expects_server:
                 fitting = [Device(role, "default", "what ALSA is configured for", ALSA, name_for_alsa("default"))]
         else:
+            may_be_monitor = "monitor" in pattern.lower()
             fitting = sorted(
-                (device for device in mine if device.fits(pattern)),
+                (device for device in mine if device.fits(pattern) and (may_be_monitor or not device.is_monitor)),
                 key=lambda device: (device.is_monitor, not device.is_default),
             )
         for device in fitting:

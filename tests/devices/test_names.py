@@ -27,10 +27,11 @@ ALL = [MONITOR, BUILT_IN, USB, SPEAKER, CARD]
     ("patterns", "addresses"),
     [
         (["default"], [DEFAULT]),
-        (["usb audio"], [USB.address, MONITOR.address]),  # a microphone before what only listens to a speaker
+        (["usb audio"], [USB.address]),  # and not what only listens to a speaker
+        (["monitor|usb audio"], [USB.address, MONITOR.address]),
         (["^monitor of"], [MONITOR.address]),
         (["webcam", "alsa_input"], [BUILT_IN.address, USB.address]),
-        (["0d8c", "default"], [USB.address, MONITOR.address, DEFAULT]),
+        (["0d8c", "default"], [USB.address, DEFAULT]),
         (["PCH"], ["plughw:CARD=PCH,DEV=0"]),
         (["webcam"], []),
     ],

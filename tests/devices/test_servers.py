@@ -17,7 +17,7 @@ from convaid.devices.servers import find_obstacle, find_socket
         ({"XDG_RUNTIME_DIR": "/run/user/7"}, Path("/run/user/7/pulse/native")),
         ({"XDG_RUNTIME_DIR": "/run/user/7", "PULSE_RUNTIME_PATH": "/tmp/p"}, Path("/tmp/p/native")),
         ({"XDG_RUNTIME_DIR": "/run/user/7", "PULSE_SERVER": "unix:/tmp/native"}, Path("/tmp/native")),
-        ({"PULSE_SERVER": "{3d12}unix:/tmp/native tcp:box"}, Path("/tmp/native")),
+        ({"PULSE_SERVER": "{3d12}unix:/tmp/none unix:/dev"}, Path("/dev")),
         ({"PULSE_SERVER": "/tmp/native"}, Path("/tmp/native")),
         ({"PULSE_SERVER": "tcp:box:4713"}, "tcp:box:4713"),
     ],

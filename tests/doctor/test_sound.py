@@ -79,7 +79,7 @@ def test_a_server_that_answers(devices: list[Device], told: list[str], tmp_path:
 @pytest.mark.usefixtures("listener")
 def test_a_server_that_shows_nothing(tmp_path: Path) -> None:
     (line,) = write(list(find_about_server({"XDG_RUNTIME_DIR": str(tmp_path)}, [CARD])))
-    assert f"there is a sound server at {tmp_path}/pulse/native, but its devices are not to be seen -> sudo apt" in line
+    assert f": no sound server answers at {tmp_path}/pulse/native -> is it your own? start it: " in line
 
 
 @pytest.mark.parametrize(("has_cards", "level"), [(True, "warning"), (False, "error")])
@@ -94,7 +94,7 @@ def test_no_server(has_cards: bool, level: str, tmp_path: Path, monkeypatch: pyt
 
 def test_which_devices_are_used() -> None:
     def tell(settings: DeviceConfig) -> list[str]:
-        return write(list(find_about_devices("main", settings, [MIC, MONITOR, SPEAKER, CARD])))
+        return write(list(find_about_devices({}, "main", settings, [MIC, MONITOR, SPEAKER, CARD])))
 
     assert tell(DeviceConfig()) == ["ok: main: it would use microphone mic (Webcam), speaker spk (Speaker)"]
     assert tell(DeviceConfig(microphone=["jabra", "webcam"], speaker=[])) == [
@@ -110,16 +110,29 @@ def test_which_devices_are_used() -> None:
 
 
 def test_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sound_server, "load_libpulse", lambda: None)
     monkeypatch.setattr(sound_server, "find_library", lambda name: None)
-    monkeypatch.setattr(sound_server, "find_spec", lambda name: None if name == "sounddevice" else object())
-    assert write(list(find_about_libraries({}, {"command"}))) == []
-    assert write(list(find_about_libraries({}, {"device"}))) == [
-        "error: speech needs sounddevice -> pip install 'convaid[audio]'",
-        "error: there is no library PortAudio, for ALSA's cards -> sudo apt install libportaudio2",
-    ]
-    assert write(list(find_about_libraries({"XDG_RUNTIME_DIR": str(tmp_path)}, {"device"}))) == [
+    monkeypatch.setattr(sound_server, "find_spec", lambda name: None if name in ("sounddevice", "numpy") else object())
+    missing = "error: speech needs numpy -> pip install 'convaid[audio]'"
+    assert write(list(find_about_libraries({"XDG_RUNTIME_DIR": str(tmp_path)}, {"device"}))) == [missing]
+    (tmp_path / "native").touch()
+    assert write(list(find_about_libraries({"PULSE_SERVER": f"unix:{tmp_path}/native"}, {"device"}))) == [
+        missing,
         "error: there is no library libpulse, for the sound server -> sudo apt install libpulse0",
     ]
+
+
+def test_a_card_needs_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sound_server, "find_library", lambda name: None)
+    monkeypatch.setattr(sound_server, "find_spec", lambda name: None)
+    needs = [
+        "error: main: ALSA's devices need sounddevice -> pip install 'convaid[audio]'",
+        "error: main: ALSA's devices need the library PortAudio -> sudo apt install libportaudio2",
+    ]
+    for settings, devices in ((DeviceConfig(), []), (DeviceConfig(microphone=[], speaker=["card"]), [CARD])):
+        assert write(list(find_about_devices({}, "main", settings, devices)))[:2] == needs
+    (line,) = write(list(find_about_devices({}, "main", DeviceConfig(), [MIC, SPEAKER])))
+    assert line.startswith("ok: ")
 
 
 # --- files and programs ----------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ async def test_it_shows_one_as_chat_does(talked: Path) -> None:
     assert [line[9:].partition("  [")[0] for line in shown[1:-1]] == [
         "  open_door(door='front', wide=True) -> open",
         "user: Open *it*.",
-        'agent, as far as it was heard: It is (cut off here after 0.4 s: "It is o")',
+        'agent, heard according to the platform: It is (cut off here after 0.4 s: "It is o")',
     ]
     assert shown[-1] == "link lost after 12.5 s, billed 12 s, cost 137 credits: gone"
     assert "\\x1b[31mred" in run("show", "_2")

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from convaid.audio import AudioFormat, Converter, make_tone, measure_level
-from convaid.config import CommandConfig, SpeechConfig
+from convaid.config import CommandConfig, DeviceConfig, SpeechConfig
 from convaid.devices import open_microphone, open_speaker
 from convaid.sound.echo import EchoStage, make_stage
 from convaid.sound.measuring import (
@@ -235,20 +235,23 @@ class Reflection:
             await trio.sleep(0.005)
 
 
+FORM = ("--raw", "--format=s16le", "--channels=1", f"--rate={RATE}")
+PROGRAMS = CommandConfig(
+    microphone=("parec", *FORM, "--latency-msec=20"), speaker=("pacat", *FORM, "--latency-msec=40")
+)
+
+
 @needs_pulse
 @needs_livekit
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("devices", [DeviceConfig(), PROGRAMS], ids=["device", "command"])
 async def test_the_echo_of_a_real_server_is_taken_away(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    devices: DeviceConfig | CommandConfig, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    form = ("--raw", "--format=s16le", "--channels=1", f"--rate={RATE}")
-    programs = CommandConfig(
-        microphone=("parec", *form, "--latency-msec=20"), speaker=("pacat", *form, "--latency-msec=40")
-    )
     # Where the machine stands still, so does this room, and its walls are elsewhere then: that is measured again.
     for attempt in range(4):
         folder = tmp_path_factory.mktemp(f"pulse{attempt}")
-        found = await measure_server(folder, programs, monkeypatch)
+        found = await measure_server(folder, devices, monkeypatch)
         if found.enhancements["aec"] >= 25:
             break
     assert found.echo.round_trip is not None
@@ -258,7 +261,9 @@ async def test_the_echo_of_a_real_server_is_taken_away(
     assert found.mode == "aec"
 
 
-async def measure_server(folder: Path, programs: CommandConfig, monkeypatch: pytest.MonkeyPatch) -> Measurement:
+async def measure_server(
+    folder: Path, devices: DeviceConfig | CommandConfig, monkeypatch: pytest.MonkeyPatch
+) -> Measurement:
     with open_pulse(folder) as server:
         for name, value in server.env.items():
             monkeypatch.setenv(name, value)
@@ -266,8 +271,8 @@ async def measure_server(folder: Path, programs: CommandConfig, monkeypatch: pyt
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(Reflection(server, Room(0.02)).run)
                 async with (
-                    open_microphone(programs, RATE, lambda note: None) as microphone,
-                    open_speaker(programs, RATE, lambda note: None) as speaker,
+                    open_microphone(devices, RATE, lambda note: None) as microphone,
+                    open_speaker(devices, RATE, lambda note: None) as speaker,
                 ):
                     found = await measure(microphone, speaker, make_canceller(), seconds=4.0)
                 nursery.cancel_scope.cancel()
