@@ -143,7 +143,8 @@ class PulseMicrophone(PulseStream):
 class PulseSpeaker(PulseStream):
     """Plays what is put into a ring, as soon as it is there. Nothing is played where there is nothing.
 
-    A speaker that is tapped is given silence all the same, so that the tap knows of every moment.
+    A speaker that is tapped is given silence all the same, so that the tap knows of every moment in which this loop was
+    not late.
     """
 
     def __init__(self, connection: Connection, ring: PlaybackRing) -> None:
@@ -153,7 +154,6 @@ class PulseSpeaker(PulseStream):
         self._recent = bytearray()  # what was written last
         self._padding = 0  # bytes of silence at its end, which speech may take the place of
         self._ends_at = -math.inf  # when the last of it will have been heard
-        self._is_dry = False  # the server had nothing to play
         self._most_recent = ring.format.bytes_for(PLAYED + 2 * TAIL)
         self._delay, self._is_early = ctypes.c_uint64(), ctypes.c_int()
         self._note_answer_call = connection.keep(SUCCESS_CALL(self._note_answer))
@@ -161,7 +161,7 @@ class PulseSpeaker(PulseStream):
             self._stream, connection.keep(TRANSFER_CALL(lambda *_: self._answer())), None
         )
         self._library.pa_stream_set_underflow_callback(
-            self._stream, connection.keep(NOTIFY_CALL(lambda *_: self._run_dry())), None
+            self._stream, connection.keep(NOTIFY_CALL(lambda *_: self._answer())), None
         )
 
     async def connect(self, address: str) -> None:
@@ -206,11 +206,7 @@ class PulseSpeaker(PulseStream):
         back = min(self._padding, max(0, unheard - ring.format.bytes_for(SETTLED)))
         free = max(free, ring.format.bytes_for(PLAYED) - unheard + back if back else 0) & ~1
         if size := free if ring.is_tapped else min(free, ring.wanted):
-            begins_at = trio.current_time() + self._find_delay() - ring.format.seconds_of(back)
-            if self._is_dry:
-                ring.note_silence(begins_at - self._ends_at)
-            self._is_dry = False
-            self._write(ring.take(size, begins_at - trio.current_time()), back)
+            self._write(ring.take(size, self._find_delay() - ring.format.seconds_of(back)), back)
             self._padding, self._is_speaking = 0, True
 
     def _answer(self) -> None:
@@ -220,15 +216,11 @@ class PulseSpeaker(PulseStream):
         what is in its resampler. Speech that comes after all takes the place of the silence.
         """
         self._play()
-        if self._is_speaking and not self._ring.wanted:
+        if self._is_speaking and not self._ring.wanted and not self._ring.is_tapped:
             self._is_speaking = False
             silence = self._ring.format.silence(TAIL)
             self._write(silence, 0)
             self._padding = len(silence)
-
-    def _run_dry(self) -> None:
-        self._is_dry = True
-        self._answer()
 
     def _recall(self) -> None:
         """Have the server forget what it has, but for what is as good as heard, and the fade after that."""
@@ -239,7 +231,7 @@ class PulseSpeaker(PulseStream):
             size = unheard - settled
             pcm = fade(bytes(self._recent[-size:][:fading]), 1, 0).ljust(size, b"\0")
             self._write(pcm, size)
-            self._padding = size - fading
+            self._padding = 0 if ring.is_tapped else size - fading  # what was tapped has had its time
             ring.forget()
         ring.begin(PLAYED)
 

@@ -24,7 +24,6 @@ __all__ = ["FADE", "CaptureRing", "PlaybackRing", "Tap"]
 Tap = Callable[[bytes, int], None]
 
 FADE = 0.01  # seconds in which speech that is dropped becomes silent: cut off at once, it would click
-LONGEST_SILENCE = 10.0  # seconds: after more, nobody knows any more what came back of what
 AT_ONCE = 0.004  # seconds between two blocks of one burst: less than the shortest block lasts
 
 
@@ -220,11 +219,6 @@ class PlaybackRing:
         if tap := self._tap:
             tap(block, self.format.rate)
         return block
-
-    def note_silence(self, seconds: float) -> None:
-        """The device had nothing to play for so long: a tap gets silence for it."""
-        if (tap := self._tap) and seconds > 0:
-            tap(self.format.silence(min(seconds, LONGEST_SILENCE)), self.format.rate)
 
     def _note_size(self, size: int) -> None:
         now = self._now()
