@@ -3,7 +3,7 @@
 sounddevice knows PortAudio's functions, and is used for that alone. Its own streams cannot be: their callbacks are made
 by cffi, which needs memory that is both written and executed, and a hardened service has none
 (``MemoryDenyWriteExecute=``); those of ctypes do not. They also know no device by its ALSA name, but only those that
-were there when PortAudio was initialised: a microphone that is plugged in later, or one of a sound server's, is none.
+were there when PortAudio was initialised: a microphone that is plugged in later is none.
 """
 
 from __future__ import annotations
