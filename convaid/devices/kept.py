@@ -149,11 +149,12 @@ class KeptDevice:
         if trio.current_time() - self._opened_at >= STABLE_AFTER:
             self._delay, self._is_troubled = FIRST_DELAY, False
             self._opened_at = math.inf
+        level = logging.DEBUG if self._is_troubled else logging.WARNING
+        if not self.is_lost:  # otherwise it has been tried again, in vain
+            self._loss_level = min(level, logging.INFO)
         self.is_lost = True
         if isinstance(self._ring, PlaybackRing):
             self._ring.forget()
-        level = logging.DEBUG if self._is_troubled else logging.WARNING
-        self._loss_level = min(level, logging.INFO)
         words = f"{self._role} {self._name}".rstrip()
         log.log(level, "the %s is lost: %s; it will be tried again", words, self._loss)
         self._is_troubled = True

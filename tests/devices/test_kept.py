@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable
 from itertools import pairwise
@@ -68,6 +69,23 @@ async def test_a_loss_and_the_return_are_noted_once_each(
     assert notes.states == ["open", "lost", "open", "lost", "open"]  # 0.25 s each time: it was well for 8 s
     assert {note.device for note in notes.all} == {"usb"}
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING", "INFO"]
+
+
+async def test_the_return_is_logged_however_often_it_was_tried_in_vain(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    ring, notes, lives = CaptureRing(16000), Notes(), itertools.count()
+
+    async def live(opened: Opened) -> str:
+        return "no such device" if next(lives) in (1, 2, 3) else await record(ring, seconds=8)(opened)
+
+    async with keep_microphone(ring, live, notes) as microphone, trio.open_nursery() as nursery:
+        nursery.start_soon(drain, microphone)
+        await trio.sleep(15)
+        nursery.cancel_scope.cancel()
+    assert notes.states == ["open", "lost", "open"]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
 async def test_without_a_block_for_a_second_a_device_is_lost(autojump_clock: MockClock) -> None:
