@@ -197,6 +197,7 @@ class PlayingStream(Stream):
             self._ring.begin(self._ring.buffer)
         free = self._check(self._lib.Pa_GetStreamWriteAvailable(self._stream))
         if 2 * free < self._block:  # PortAudio's own waiting never ends with some of ALSA's plugins
+            # in this stream's own thread
             time.sleep(max(SHORTEST_REST, self._block / 2 / self._rate - free / self._rate))
         elif pcm := self._ring.take(self._block, max(0, self._size - free) / self._rate):  # none where it was recalled
             self._write(pcm)

@@ -71,12 +71,12 @@ class PulseStream:
                 )
             if state != STREAM_READY:
                 raise StreamError(self._connection.describe_failure())
-        except BaseException:
+        except BaseException:  # cancelled, too: nobody else would close it
             self._disconnect()
             raise
 
     async def wait_end(self) -> None:
-        """Return when the device is gone, or its server."""
+        """Return when the device is gone, or the stream is with another one, or the server is gone."""
         await self.ended.wait()
 
     async def close(self) -> None:
@@ -89,6 +89,7 @@ class PulseStream:
         self._connection.turn()
 
     def _connect(self, device: bytes | None, flags: int) -> int:
+        """Ask the server for a stream of this kind; negative where that cannot be asked."""
         raise NotImplementedError
 
     def _note_state(self, stream: int, _: object) -> None:

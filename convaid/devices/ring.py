@@ -1,4 +1,4 @@
-"""Between a device's thread and trio: sound waits here, bounded, and every frame of it is counted.
+"""Between a device, or its thread, and trio: sound waits here, bounded, and every frame of it is counted.
 
 What the device's thread calls (`CaptureRing.put`, `PlaybackRing.take`) returns at once: a lock that nobody holds for
 longer than it takes to move some hundred bytes, and one write to an eventfd, which is what wakes trio within 0.1 ms.
