@@ -213,6 +213,8 @@ class KeptSpeaker:
         self._ring = ring
         self._kept = kept
         self._dropped = trio.Event()
+        self._has_room = trio.Event()
+        ring.taken = self._note_taken
 
     @property
     def format(self) -> AudioFormat:
@@ -224,9 +226,6 @@ class KeptSpeaker:
 
     async def write(self, pcm: bytes) -> None:
         dropped = self._dropped
-        await trio.lowlevel.checkpoint()
-        if dropped.is_set():
-            return
         if self._kept.is_lost:
             with trio.move_on_after(self.format.seconds_of(len(pcm))):
                 await dropped.wait()
@@ -237,13 +236,19 @@ class KeptSpeaker:
                 return
             self._ring.put(pcm[start : start + size])
             while (surplus := self._find_surplus()) > 0 and not self._kept.is_lost and not dropped.is_set():
-                with trio.move_on_after(max(surplus, STEP)):
-                    await dropped.wait()
+                self._has_room = trio.Event()
+                is_told = self._ring.filled is not None  # a thread tells nobody what it has taken
+                with trio.move_on_after(surplus + HELD_LIMIT if is_told else max(surplus, STEP)):
+                    await self._has_room.wait()
 
     def _find_surplus(self) -> float:
         """Seconds until little enough waits for the device that more may come."""
         waiting = self.format.seconds_of(2 * self._ring.waiting)
         return waiting - max(LEAST_AHEAD, self._ring.burst + STEP)
+
+    def _note_taken(self) -> None:
+        if self._find_surplus() <= 0:
+            self._has_room.set()
 
     def tap(self, take: Tap | None) -> None:
         self._ring.tap(take)
@@ -256,6 +261,7 @@ class KeptSpeaker:
         self._forget()
         self._dropped.set()
         self._dropped = trio.Event()
+        self._has_room.set()
 
     async def drain(self) -> None:
         while (held := self.held) > 0 and not self._kept.is_lost:  # noqa: ASYNC110 - a device's thread tells nobody

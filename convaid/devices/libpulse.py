@@ -130,7 +130,6 @@ def load_libpulse() -> Any:
         ("pa_stream_new", _pointer, _pointer, text, ctypes.POINTER(SampleSpec), _pointer),
         ("pa_stream_set_state_callback", None, _pointer, NOTIFY_CALL, _pointer),
         ("pa_stream_set_moved_callback", None, _pointer, NOTIFY_CALL, _pointer),
-        ("pa_stream_set_read_callback", None, _pointer, TRANSFER_CALL, _pointer),
         ("pa_stream_set_write_callback", None, _pointer, TRANSFER_CALL, _pointer),
         ("pa_stream_set_underflow_callback", None, _pointer, NOTIFY_CALL, _pointer),
         ("pa_stream_connect_record", number, _pointer, text, attributes, number),

@@ -52,9 +52,12 @@ class Connection:
         self._loop = library.pa_mainloop_new()
         self._watched: set[int] = set()
         self._epoll = select.epoll()  # of all that the library waits for, so that trio has one thing to wait for
+        self.take_turn: Callable[[], None] = _do_nothing
+        """What a stream does when the library has done its part: it may ask for a `pause`."""
         self._wake = trio.CancelScope()
         self._timeout = -1
         self._pause = 0.0
+        self._is_pausing = False
         self._turned = trio.lowlevel.ParkingLot()
         self._poll_call = POLL_CALL(self._poll)
         self.context = library.pa_context_new(library.pa_mainloop_get_api(self._loop), b"convaid")
@@ -67,11 +70,20 @@ class Connection:
 
     def turn(self) -> None:
         """Have the library do all that is to be done now. To be called after anything that was asked of it."""
+        self._pause = 0.0
         for _ in range(MOST_STEPS):
-            if self.library.pa_mainloop_iterate(self._loop, 0, None) <= 0 and (self._pause or not self._look()):
+            if self.library.pa_mainloop_iterate(self._loop, 0, None) > 0:
+                continue
+            self.take_turn()
+            if self._pause or not self._look():
                 break
         else:  # whoever floods us is not to keep the others waiting
+            self.take_turn()
             self._pause = SHORTEST_PAUSE
+        if self._pause:
+            self._wake.deadline = trio.current_time() + self._pause
+        elif self._is_pausing:
+            self._wake.cancel()
         self._turned.unpark_all()
 
     def _look(self) -> bool:
@@ -83,19 +95,24 @@ class Connection:
         return is_over
 
     def pause(self, seconds: float) -> None:
-        """Nothing new is to be done for so long."""
-        self._pause = max(seconds, SHORTEST_PAUSE)
+        """Nothing new is to be done for so long: what comes by then may wait, and costs no wake-up."""
+        if seconds >= SHORTEST_PAUSE:
+            self._pause = seconds
+
+    def forget_stream(self) -> None:
+        """There is no stream any more that would take its turn."""
+        self.take_turn = _do_nothing
 
     async def serve(self) -> NoReturn:
         """Turn it whenever there is something to be done, until cancelled."""
         while True:
-            self._wake, self._pause = trio.CancelScope(), 0.0
-            self.turn()
-            if self._pause:
-                await trio.sleep(self._pause)
-            else:
-                with self._wake:
-                    await trio.lowlevel.wait_readable(self._epoll)
+            with trio.CancelScope() as self._wake:
+                self._is_pausing = False
+                self.turn()
+                self._is_pausing = self._pause > 0
+                if self._is_pausing:
+                    await trio.sleep_forever()
+                await trio.lowlevel.wait_readable(self._epoll)
 
     async def connect(self) -> bool:
         """Whether there is a server."""
@@ -126,7 +143,7 @@ class Connection:
         return words.decode(errors="replace")
 
     def close(self) -> None:
-        """All streams are closed."""
+        """Its stream is closed."""
         self.library.pa_context_disconnect(self.context)
         self.library.pa_context_unref(self.context)
         self.library.pa_mainloop_free(self._loop)
@@ -198,6 +215,10 @@ class Connection:
             )
             for role, name, description, rate, channels, is_monitor in found
         ]
+
+
+def _do_nothing() -> None:
+    pass
 
 
 @asynccontextmanager

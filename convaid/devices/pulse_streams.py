@@ -40,7 +40,7 @@ FRAME = 2  # bytes
 DRIFT = 0.001  # seconds in a second that a device's clock may be slower than ours
 MOST = 1 << 24  # bytes: more is asked for by a stream that has failed
 TAIL = 0.1  # seconds of silence after speech
-LOOK_INTERVAL = 0.25  # seconds between two questions to a server that has nothing to do, whether it is there
+LOOK_INTERVAL = 0.4  # seconds between two questions to the server, whether it is there and how late it is heard
 
 
 class PulseStream:
@@ -84,6 +84,7 @@ class PulseStream:
         self._disconnect()
 
     def _disconnect(self) -> None:
+        self._connection.forget_stream()
         self._library.pa_stream_disconnect(self._stream)
         self._library.pa_stream_unref(self._stream)
         self._connection.turn()
@@ -109,27 +110,30 @@ class PulseMicrophone(PulseStream):
         self._given = 0.0  # seconds of sound, so far
         self._least_lateness = math.inf
         self._place, self._size = ctypes.c_void_p(), ctypes.c_size_t()
-        self._library.pa_stream_set_read_callback(self._stream, connection.keep(TRANSFER_CALL(self._read)), None)
+        self._place_at, self._size_at = ctypes.byref(self._place), ctypes.byref(self._size)
+        connection.take_turn = self._read
 
     def _connect(self, device: bytes | None, flags: int) -> int:
         attributes = BufferAttributes(UNSET, UNSET, UNSET, UNSET, self._block)
         return int(self._library.pa_stream_connect_record(self._stream, device, ctypes.byref(attributes), flags))
 
-    def _read(self, stream: int, _: int, __: object) -> None:
+    def _read(self) -> None:
+        has_come = False
         while True:
-            self._library.pa_stream_peek(stream, ctypes.byref(self._place), ctypes.byref(self._size))
+            self._library.pa_stream_peek(self._stream, self._place_at, self._size_at)
             if not (size := self._size.value):
-                return
+                break
             if size > MOST:  # nonsense
                 self.ended.set()
                 return
             place = self._place.value
             self._held += ctypes.string_at(place, size) if place else bytes(size)  # a hole is silence
-            self._library.pa_stream_drop(stream)
-            while len(self._held) >= self._block:
-                self._give(bytes(self._held[: self._block]))
-                del self._held[: self._block]
-            # Some give a block in crumbs: they come as well together.
+            self._library.pa_stream_drop(self._stream)
+            has_come = True
+        while len(self._held) >= self._block:
+            self._give(bytes(self._held[: self._block]))
+            del self._held[: self._block]
+        if has_come:  # some give a block in crumbs: they come as well together
             self._connection.pause(self._ring.format.seconds_of(self._block - len(self._held)))
 
     def _give(self, block: bytes) -> None:
@@ -178,7 +182,8 @@ class PulseSpeaker(PulseStream):
             self._connection.release(
                 self._library.pa_stream_update_timing_info(self._stream, self._note_answer_call, None)
             )
-            self._play_and_turn()
+            self._play()
+            self._connection.turn()
 
     async def close(self) -> None:
         self._ring.filled = None
@@ -192,23 +197,25 @@ class PulseSpeaker(PulseStream):
         )
 
     def _play_and_turn(self) -> None:
-        self._play()
-        self._connection.turn()
+        if self._play():
+            self._connection.turn()
 
-    def _play(self) -> None:
-        """Give the server what there is, as far as it takes it."""
+    def _play(self) -> bool:
+        """Give the server what there is, as far as it takes it; whether there was anything to be done."""
         ring = self._ring
-        if ring.is_recalled:
+        if is_recalled := ring.is_recalled:
             self._recall()
         free = self._library.pa_stream_writable_size(self._stream)
         if free > MOST:
-            return
+            return is_recalled
         unheard = self._count_unheard()
         back = min(self._padding, max(0, unheard - ring.format.bytes_for(SETTLED)))
         free = max(free, ring.format.bytes_for(PLAYED) - unheard + back if back else 0) & ~1
         if size := free if ring.is_tapped else min(free, ring.wanted):
             self._write(ring.take(size, self._find_delay() - ring.format.seconds_of(back)), back)
             self._padding, self._is_speaking = 0, True
+            ring.taken()
+        return is_recalled or size > 0
 
     def _answer(self) -> None:
         """The server wants more. Where there is no more, it gets silence, before the last of the speech is heard.

@@ -135,7 +135,9 @@ class PlaybackRing:
         """When, on that clock, the last of the speech that the device has taken will have been heard."""
         self._lock = threading.Lock()
         self.filled: Callable[[], None] | None = None
-        """Is called when there is something to take, or to forget, by whoever has put it there."""
+        """Is called when there is something to take, or to forget, by whoever has put it there. A device on trio's loop
+        sets it, and calls ``taken`` when it has taken something; None for a thread, which looks by itself."""
+        self.taken: Callable[[], None] = lambda: None
         self._tap: Tap | None = None
 
     @property

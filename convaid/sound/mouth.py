@@ -116,7 +116,8 @@ class Mouth(Organ):
         drops, self._waiting = self._drops, self._format.seconds_of(len(speech))
         try:
             while self._waiting and self._drops == drops:
-                await self._ready.wait()
+                if not self._ready.is_set():
+                    await self._ready.wait()
                 async with self._using:
                     if self._ready.is_set() and self._drops == drops and self._speaker and self._converter:
                         self._waiting = 0.0
