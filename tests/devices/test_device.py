@@ -22,7 +22,7 @@ from convaid.devices.listing import list_devices
 from tests.devices.sounds import Notes, Pair, find_pitch, open_both, read_for, speak, wait_until
 from tests.soundservers import SoundServer, needs_pipewire, needs_pulse, open_pipewire, open_pulse
 
-pytestmark = pytest.mark.xdist_group("sound")  # real time: one at a time
+pytestmark = [pytest.mark.xdist_group("sound"), pytest.mark.real_time]  # one at a time
 
 LOUD = 300  # of a sample; the monitor gives exact zeros otherwise
 

@@ -26,7 +26,7 @@ from ..soundservers import (
 )
 from .conversing import GOODBYE, GREETING, TALE, is_over, measure_speech, reckon_seconds, write_scenario
 
-pytestmark = pytest.mark.xdist_group("sound")  # real time: one at a time
+pytestmark = [pytest.mark.xdist_group("sound"), pytest.mark.real_time]  # one at a time
 
 CALL = '{tool = "current_time", parameters = {zone = "Europe/Berlin"}, expect_result = "12:00"}'
 LOSS = 0.2  # seconds that a sound server without real-time rights may lose on a busy machine; on another, hundredths
