@@ -186,7 +186,8 @@ class Muted:
 class DeviceChanged:
     """A microphone or speaker works (again), is gone, or gives nothing but zeros; the conversation goes on meanwhile.
 
-    ``device`` is its name, "" where none was found; ``detail`` what was seen, and what helps.
+    ``device`` is its name, "" where none was found; ``detail`` what was seen, and what helps. ``is_repeated``: it comes
+    and goes, and has not been well for long since the last time.
     """
 
     conversation: str
@@ -195,6 +196,7 @@ class DeviceChanged:
     state: Literal["open", "lost", "silent"]
     device: str
     detail: str
+    is_repeated: bool
 
 
 @frozen

@@ -39,8 +39,10 @@ def log_event(event: events.Event) -> None:
             level = logging.WARNING
         case events.SelfHeard():
             level = logging.WARNING
+        case events.DeviceChanged(is_repeated=True):
+            level = logging.DEBUG
         case events.DeviceChanged(state="lost" | "silent"):
-            level = logging.DEBUG  # who keeps the device has logged it already
+            level = logging.WARNING
         case events.Ended(end=end):
             level = QUIET[end.retry]
     if log.isEnabledFor(level):
@@ -104,7 +106,11 @@ def describe_event(event: events.Event) -> str:
 def describe_device(event: events.DeviceChanged) -> str:
     """What has become of a microphone or a speaker."""
     name = f'the {event.role} "{event.device}"' if event.device else f"the {event.role}"
-    words = {"open": "is open", "lost": "is lost; it is tried again", "silent": "gives nothing but silence"}
+    words = {
+        "open": "is open",
+        "lost": "is lost; it is tried again",
+        "silent": "is silent; it is opened anew at times",
+    }
     return f"{name} {words[event.state]}" + (f": {event.detail}" if event.detail else "")
 
 

@@ -121,7 +121,9 @@ class Conversation:
     def note_device(self, note: DeviceNote) -> None:
         """Tell everybody what has become of a device."""
         self.publish(
-            events.DeviceChanged(self.name, self.conversation_id, note.role, note.state, note.device, note.detail)
+            events.DeviceChanged(
+                self.name, self.conversation_id, note.role, note.state, note.device, note.detail, note.is_repeated
+            )
         )
 
     def chime(self, chime: Chime) -> None:

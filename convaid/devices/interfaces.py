@@ -42,12 +42,14 @@ class DeviceNote:
     """What has become of a device: it works (again), it is gone, it gives nothing but zeros.
 
     ``device`` is its name, "" where none was found; ``detail`` says what was seen and what helps, "" where all is well.
+    ``is_repeated``: it comes and goes, and has not been well for long since the last time.
     """
 
     role: Role
     state: Literal["open", "lost", "silent"]
     device: str
     detail: str = ""
+    is_repeated: bool = False
 
 
 NoteDevice = Callable[[DeviceNote], None]

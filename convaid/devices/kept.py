@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import NoReturn, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 import trio
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 Opened: TypeAlias = Callable[[str], None]
 """Is told the name of a device as soon as it is open."""
 Life: TypeAlias = Callable[[Opened], Awaitable[str]]
-"""Opens a device and is its life; cancelled, it closes it. Returns what went wrong, in words for the log, or "" where
+"""Opens a device and is its life; cancelled, it closes it. Returns what went wrong, in words, or "" where
 it has done its work and the next one is to begin."""
 
 FIRST_DELAY = 0.25  # seconds before a device that was lost is opened again; doubled each time, up to the longest
@@ -38,7 +38,8 @@ class KeptDevice:
     """Keeps one device open, life after life. ``ring`` is where its sound comes from, or goes to.
 
     A device is lost when its life is over, when there is no block for a second, and, a microphone, when it gives
-    nothing but zeros for ``silence_limit``. Each change is noted once; a loss is logged once until all is well again.
+    nothing but zeros for ``silence_limit``. Each change is noted once, for whoever tells people; what is tried in
+    between is for the log, at debug.
     """
 
     def __init__(
@@ -62,8 +63,8 @@ class KeptDevice:
         self._loss = ""  # of this life
         self._life = trio.CancelScope()
         self._is_restarting = self._is_resting = False
-        self._loss_level = logging.INFO  # of what is told when it is back
-        self._is_troubled = False  # a loss was logged, and the device has not been well for long enough since
+        self._is_troubled = False  # it was lost, and has not been well for long enough since
+        self._is_repeated = False  # and was so when it was lost last
         self._delay = FIRST_DELAY
 
     @asynccontextmanager
@@ -134,41 +135,35 @@ class KeptDevice:
         if silence >= self._patience:
             self._patience = min(2 * self._patience, LONGEST_SILENCE)
             words = f"gives nothing but zeros for {silence:.0f} s: is it muted, or unplugged?"
-            if self._tell(DeviceNote(self._role, "silent", self._name, words)):
-                log.warning("the %s %s %s; it is opened again from time to time", self._role, self._name, words)
+            self._is_repeated = False
+            self._tell("silent", words)
             self.restart()
         elif not silence or self.is_lost or self._told is None:
             self._note_well()
 
     def _note_well(self) -> None:
-        was_lost, self.is_lost = self._told is not None and self._told.state != "open", False
-        if self._tell(DeviceNote(self._role, "open", self._name)) and was_lost:
-            log.log(self._loss_level, "the %s is back: %s", self._role, self._name)
+        self.is_lost = False
+        self._tell("open")
 
     def _note_loss(self) -> None:
         if trio.current_time() - self._opened_at >= STABLE_AFTER:
             self._delay, self._is_troubled = FIRST_DELAY, False
             self._opened_at = math.inf
-        level = logging.DEBUG if self._is_troubled else logging.WARNING
         if not self.is_lost:  # otherwise it has been tried again, in vain
-            self._loss_level = min(level, logging.INFO)
-        self.is_lost = True
+            self._is_repeated = self._is_troubled
+        self.is_lost = self._is_troubled = True
         if isinstance(self._ring, PlaybackRing):
             self._ring.forget()
-        words = f"{self._role} {self._name}".rstrip()
-        log.log(level, "the %s is lost: %s; it will be tried again", words, self._loss)
-        self._is_troubled = True
-        self._tell(DeviceNote(self._role, "lost", self._name, self._loss))
+        log.debug("the %s %s: %s; it will be tried again", self._role, self._name, self._loss)
+        self._tell("lost", self._loss)
 
-    def _tell(self, note: DeviceNote) -> bool:
-        """Tell a change; whether it is one."""
-        if self._told is not None and note.state == self._told.state and note.state != "open":
-            return False
-        if note == self._told:
-            return False
+    def _tell(self, state: Literal["open", "lost", "silent"], detail: str = "") -> None:
+        """Tell a change, if it is one."""
+        note = DeviceNote(self._role, state, self._name, detail, self._is_repeated)
+        if note == self._told or (self._told is not None and state == self._told.state != "open"):
+            return
         self._told = note
         self._note(note)
-        return True
 
 
 @asynccontextmanager

@@ -28,6 +28,10 @@ class Notes:
     def states(self) -> list[str]:
         return [note.state for note in self.all]
 
+    @property
+    def details(self) -> str:
+        return "\n".join(note.detail for note in self.all)
+
     async def wait(self, *states: str) -> None:
         """Until these have been noted, and nothing else."""
         await wait_until(lambda: len(self.all) >= len(states))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -83,36 +82,33 @@ async def test_both_programs_have_their_rate_whatever_is_wanted(tmp_path: Path) 
     assert heard_by(tmp_path / "out")[0].strip(b"\0") == tone.strip(b"\0")
 
 
-async def test_a_recorder_that_dies_is_started_again_in_step_and_logged_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_recorder_that_dies_is_started_again_in_step_and_noted(tmp_path: Path) -> None:
     samples = TONE[:641]  # it dies in the middle of a sample
     async with open_both(CommandConfig(speaker=(), microphone=record(tmp_path / "in", samples, "fail"))) as sound:
         assert await read_for(sound.microphone, 1920) == samples[:640] * 3
-    (logged,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert logged.message.startswith(f"the microphone {sys.executable} is lost")
-    assert "ended (exit status 3) overrun no such card" in logged.message
+    lost = [note for note in sound.notes.all if note.state == "lost"]
+    assert [note.is_repeated for note in lost[:2]] == [False, True]
+    assert lost[0].device == sys.executable
+    assert "ended (exit status 3) overrun no such card" in lost[0].detail
 
 
-async def test_a_recorder_that_comes_later_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_recorder_that_comes_later_is_found(tmp_path: Path) -> None:
     script = tmp_path / "recorder"
     async with open_both(CommandConfig(speaker=(), microphone=(str(script),))) as sound:
-        await wait_until(lambda: caplog.records)
+        await wait_until(lambda: "lost" in sound.notes.states)
         script.write_text("#!/bin/sh\nexec yes\n")
         script.chmod(0o700)
         assert await read_for(sound.microphone, 640)
-    assert "cannot be started" in caplog.text
-    assert "No such file" in caplog.text
+    assert "cannot be started" in sound.notes.details
+    assert "No such file" in sound.notes.details
 
 
-async def test_a_recorder_that_gives_nothing_is_started_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_recorder_that_gives_nothing_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "START_LIMIT", 0.2)
     deaf_once = f"[ -e {tmp_path}/deaf ] && exec yes; : > {tmp_path}/deaf; exec sleep 60"
     async with open_both(CommandConfig(speaker=(), microphone=("sh", "-c", deaf_once))) as sound:
         assert await read_for(sound.microphone, 640)
-    assert "gave nothing for 0.2 s" in caplog.text
+    assert "gave nothing for 0.2 s" in sound.notes.details
 
 
 @pytest.fixture
@@ -166,22 +162,20 @@ async def test_draining_waits_for_what_the_player_holds(tmp_path: Path) -> None:
         assert (tmp_path / "heard").exists()
 
 
-async def test_a_player_that_dies_costs_the_speech_but_no_time(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_player_that_dies_costs_the_speech_but_no_time(tmp_path: Path) -> None:
     async with open_both(CommandConfig(microphone=(), speaker=("sh", "-c", "echo no card >&2; exit 1"))) as sound:
         started = trio.current_time()
         await speak(sound.speaker, TONE * 2)
         assert 0.7 < trio.current_time() - started < 5
         with trio.fail_after(1):
             await sound.speaker.drain()
-    (logged,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert "ended (exit status 1) no card" in logged.message
+    assert sound.notes.states == ["open", "lost"]
+    assert "ended (exit status 1) no card" in sound.notes.details
 
 
 @pytest.mark.parametrize("rate", [16000, 48000])  # what we are ahead fits into a pipe, and does not
 async def test_a_player_that_is_stuck_is_started_again(
-    rate: int, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept, "BLOCK_LIMIT", 0.3)
     (tmp_path / "out").mkdir()
@@ -193,7 +187,7 @@ async def test_a_player_that_is_stuck_is_started_again(
         with trio.fail_after(5):
             await sound.speaker.drain()
     assert tone.strip(b"\0") in heard_by(tmp_path / "out")[0]
-    assert "took nothing for 0.3 s" in caplog.text
+    assert "took nothing for 0.3 s" in sound.notes.details
 
 
 @pytest.mark.parametrize("role", ["microphone", "speaker"])
@@ -251,7 +245,7 @@ async def test_no_descriptor_stays_behind(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-async def test_a_program_that_ends_by_a_signal_is_named_by_it(caplog: pytest.LogCaptureFixture) -> None:
-    async with open_both(CommandConfig(speaker=(), microphone=("sh", "-c", "kill -KILL $$"))):
-        await wait_until(lambda: caplog.records)
-    assert f"ended ({signal.SIGKILL.name})" in caplog.text
+async def test_a_program_that_ends_by_a_signal_is_named_by_it() -> None:
+    async with open_both(CommandConfig(speaker=(), microphone=("sh", "-c", "kill -KILL $$"))) as sound:
+        await wait_until(lambda: "lost" in sound.notes.states)
+    assert f"ended ({signal.SIGKILL.name})" in sound.notes.details

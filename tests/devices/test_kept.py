@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -39,9 +38,7 @@ async def drain(microphone: object) -> None:
         await microphone.read()  # type: ignore[attr-defined]
 
 
-async def test_a_device_that_fails_is_tried_ever_more_slowly_and_told_once(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_device_that_fails_is_tried_ever_more_slowly_and_told_once(autojump_clock: MockClock) -> None:
     ring, notes, tries = CaptureRing(16000), Notes(), []
 
     async def live(opened: Opened) -> str:
@@ -54,27 +51,35 @@ async def test_a_device_that_fails_is_tried_ever_more_slowly_and_told_once(
     assert [round(wait, 2) for wait in waits] == [0.25, 0.5, 1, 2, 4, 8, 10, 10, 10, 10]
     assert notes.states == ["lost"]
     assert notes.all[0].detail == "no such device"
-    assert [record.levelname for record in caplog.records if record.levelno > logging.DEBUG] == ["WARNING"]
 
 
-async def test_a_loss_and_the_return_are_noted_once_each(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
+async def test_a_loss_and_the_return_are_noted_once_each(autojump_clock: MockClock) -> None:
     ring, notes = CaptureRing(16000), Notes()
     async with keep_microphone(ring, record(ring, seconds=8), notes) as microphone, trio.open_nursery() as nursery:
         nursery.start_soon(drain, microphone)
         await trio.sleep(20)
         nursery.cancel_scope.cancel()
     assert notes.states == ["open", "lost", "open", "lost", "open"]  # 0.25 s each time: it was well for 8 s
-    assert {note.device for note in notes.all} == {"usb"}
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING", "INFO"]
+    assert {(note.device, note.is_repeated) for note in notes.all} == {("usb", False)}
 
 
-async def test_the_return_is_logged_however_often_it_was_tried_in_vain(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
+async def test_what_comes_and_goes_is_noted_as_such(autojump_clock: MockClock) -> None:
+    ring, notes, lives = CaptureRing(16000), Notes(), itertools.count()
+
+    async def live(opened: Opened) -> str:
+        return await record(ring, seconds=8 if next(lives) % 3 == 2 else 2)(opened)
+
+    async with keep_microphone(ring, live, notes) as microphone, trio.open_nursery() as nursery:
+        nursery.start_soon(drain, microphone)
+        await trio.sleep(19)
+        nursery.cancel_scope.cancel()
+    first, *others = [(note.state, note.is_repeated) for note in notes.all]
+    assert first == ("open", False)
+    pairs = [("lost", False), ("open", False), ("lost", True), ("open", True)]  # it lives for 2, 2, 8, 2 s
+    assert others[:8] == [*pairs, *pairs]
+
+
+async def test_a_return_is_no_repetition_however_often_it_was_tried_in_vain(autojump_clock: MockClock) -> None:
     ring, notes, lives = CaptureRing(16000), Notes(), itertools.count()
 
     async def live(opened: Opened) -> str:
@@ -85,7 +90,7 @@ async def test_the_return_is_logged_however_often_it_was_tried_in_vain(
         await trio.sleep(15)
         nursery.cancel_scope.cancel()
     assert notes.states == ["open", "lost", "open"]
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert not any(note.is_repeated for note in notes.all)
 
 
 async def test_without_a_block_for_a_second_a_device_is_lost(autojump_clock: MockClock) -> None:
