@@ -240,16 +240,16 @@ def test_closing_waits_for_one_at_most_of_those_that_wait_for_another_process(
 
     with open_journal(path) as journal, closing(sqlite3.connect(path, isolation_level=None)) as another:
         another.execute("BEGIN IMMEDIATE")
-        threads = [threading.Thread(target=begin, args=(number,)) for number in range(8)]
+        threads = [threading.Thread(target=begin, args=(number,)) for number in range(20)]
         for thread in threads:
             thread.start()
         begun = time.monotonic()
         journal.close()
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 5
         another.execute("ROLLBACK")
         for thread in threads:
             thread.join()
-    assert len(refused) == 8
+    assert len(refused) == 20
 
 
 @pytest.mark.parametrize("how", ["file", "with what is beside it", "folder", "another in its place"])

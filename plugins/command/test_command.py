@@ -40,7 +40,7 @@ def load_command(**tools: dict[str, Any]) -> Plugins:
 async def open_tool(**tool: Any) -> AsyncIterator[ToolCalls]:
     plugins = load_command(go=tool)
     assert not plugins.problems
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         async with open_tool_calls(plugins, ToolsConfig()) as tool_calls:
             yield tool_calls
 
@@ -191,7 +191,7 @@ async def test_a_grandchild_that_keeps_the_pipe_open_holds_nothing_up(tmp_path: 
     start = trio.current_time()
     answer = await run_shell(f"sleep 60 & echo $! > {tmp_path}/pid; echo done")
     assert (answer.outcome, answer.result) == ("ok", "done")
-    assert trio.current_time() - start < 3
+    assert trio.current_time() - start < 10
     os.kill(await read_pid(tmp_path / "pid"), 9)  # it was told to go on, and did
 
 
@@ -200,10 +200,10 @@ async def test_at_its_time_limit_the_whole_group_is_ended(tmp_path: Path, stubbo
     script = (
         f"{stubborn} sh -c '{stubborn} echo $$ > {tmp_path}/child; sleep 60; sleep 60' & echo $$ > {tmp_path}/own; wait"
     )
-    async with open_tool(program="sh", arguments=["-c", script], time_limit=0.8) as tool_calls:
+    async with open_tool(program="sh", arguments=["-c", script], time_limit=1.5) as tool_calls:
         answer = await tool_calls.call(ClientToolCall("go", "call_1", {}), "main", "conv_1")
         assert answer.is_error
-        assert answer.seconds < 3
+        assert answer.seconds < 10
         for name in ("own", "child"):
             pid = await read_pid(tmp_path / name)
             await wait_until(lambda pid=pid: not is_running(pid))  # type: ignore[misc]

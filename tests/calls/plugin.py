@@ -17,6 +17,7 @@ from convaid.plugins.hookspecs import Loop
 from convaid.protocol.from_agent import ClientToolCall
 
 WAIT_LIMIT = 10.0  # seconds for anything that a test waits for
+TIME_LIMIT = 0.8  # seconds for a tool that is to begin and not to end: a busy machine stands still for half a second
 Number = Annotated[int, "a number"]
 Seconds = Annotated[float, "how long"]
 

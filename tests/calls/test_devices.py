@@ -19,7 +19,7 @@ from convaid.config import ToolsConfig
 from convaid.devices.offered import PluginDevices
 from convaid.plugins import Plugin, Plugins
 
-LIMIT = 5.0  # seconds for everything that a test waits for
+LIMIT = 10.0  # seconds for everything that a test waits for
 
 Give = Callable[[bytes], None]
 Take = Callable[[int], bytes]
@@ -120,11 +120,13 @@ async def test_a_run_that_is_slow_to_end_is_waited_for_and_no_longer_heard() -> 
     heard: list[bytes] = []
     async with open_device(AudioDevice("phone", record)) as device:
         assert device.record
-        with trio.move_on_after(0.1) as limit:
-            begun = time.monotonic()
-            await device.record(heard.append)
-        assert limit.cancelled_caught
-        assert time.monotonic() - begun < 1
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(device.record, heard.append)
+            while not running:
+                await trio.sleep(0.001)
+            ended = time.monotonic()
+            nursery.cancel_scope.cancel()
+        assert time.monotonic() - ended < LIMIT / 2
         with trio.move_on_after(0.1):
             await device.record(heard.append)
         assert running == [0]

@@ -14,7 +14,8 @@ from convaid import tool
 from convaid.calls import ToolCalls, open_tool_calls
 from convaid.config.policy import ToolPolicy, ToolsConfig
 
-from .plugin import WAIT_LIMIT, add, ask, block, make_plugins, sleep
+from .plugin import TIME_LIMIT, WAIT_LIMIT, add, ask, block, make_plugins, sleep
+from .test_rooms import wait_for
 
 SLEEPERS = make_plugins(block, sleep, add)
 
@@ -44,18 +45,22 @@ async def test_500_calls_at_once_are_answered_at_once(name: str) -> None:
 @pytest.mark.parametrize("name", ["block", "sleep"])
 async def test_no_more_run_at_once_than_allowed(name: str) -> None:
     most = running = 0
-    lock = threading.Lock()
+    expected = 5  # the tool's own limit
+    changed = threading.Condition()
 
     def count(change: int) -> None:
         nonlocal most, running
-        with lock:
+        with changed:
             running += change
             most = max(most, running)
+            changed.notify_all()
 
     @tool(name="block", parallel=50)
     def counted_block() -> None:
         """Block."""
         count(1)
+        with changed:
+            assert changed.wait_for(lambda: most >= expected, WAIT_LIMIT)
         time.sleep(0.05)
         count(-1)
 
@@ -63,6 +68,8 @@ async def test_no_more_run_at_once_than_allowed(name: str) -> None:
     async def counted_sleep() -> None:
         """Sleep."""
         count(1)
+        while most < expected:
+            await trio.sleep(0.001)
         await trio.sleep(0.05)
         count(-1)
 
@@ -70,34 +77,47 @@ async def test_no_more_run_at_once_than_allowed(name: str) -> None:
     other = {"block": "sleep", "sleep": "block"}[name]
     async with open_tool_calls(make_plugins(counted_block, counted_sleep), config) as tool_calls:
         assert (await call_many(tool_calls, name, None, 15))[0] == {"ok": 15}
-        assert most == 5  # the tool's own limit
+        assert most == expected
+        expected = 20  # that of all tools
         assert (await call_many(tool_calls, other, None, 40))[0] == {"ok": 40}
-        assert most == 20  # that of all tools
+        assert most == expected
 
 
 async def test_who_finds_no_place_in_time_is_told_so() -> None:
-    config = ToolsConfig(time_limit=0.3, named={"block": ToolPolicy(parallel=2)})
-    async with open_tool_calls(SLEEPERS, config) as tool_calls:
-        outcomes, _ = await call_many(tool_calls, "block", {"seconds": 1.0}, 5)
+    release = threading.Event()
+
+    @tool
+    def hang() -> None:
+        """Hang."""
+        assert release.wait(WAIT_LIMIT)
+
+    config = ToolsConfig(named={"hang": ToolPolicy(time_limit=TIME_LIMIT, parallel=2)})
+    async with open_tool_calls(make_plugins(hang, add), config) as tool_calls:
+        outcomes, _ = await call_many(tool_calls, "hang", None, 5)
         assert outcomes == {"time-out": 2, "overloaded": 3}
         # The places of a tool that hangs are its own: others are not kept waiting.
         assert (await ask(tool_calls, "add", {"a": 1})).outcome == "ok"
-        late = await ask(tool_calls, "block", {"seconds": 0})
+        late = await ask(tool_calls, "hang")
         assert late.outcome == "overloaded"
-        assert late.result == 'The tool "block" is busy: no place became free within 0.3 s. Try again in a minute.'
-        await trio.sleep(0.6)
-        assert (await ask(tool_calls, "block", {"seconds": 0})).outcome == "ok"
+        words = f'The tool "hang" is busy: no place became free within {TIME_LIMIT} s. Try again in a minute.'
+        assert late.result == words
+        release.set()
+        assert (await ask(tool_calls, "hang")).outcome == "ok"
 
 
 async def test_places_are_given_back_by_who_is_given_up() -> None:
     async with open_tool_calls(SLEEPERS, ToolsConfig(time_limit=0.05, parallel=1)) as tool_calls:
+        places = tool_calls._gates["sleep"].offer.places
+        most = places.value
         for _ in range(3):
             assert (await ask(tool_calls, "sleep", {"seconds": WAIT_LIMIT})).outcome == "time-out"
             with trio.move_on_after(0.01):
                 await call_many(tool_calls, "sleep", {"seconds": WAIT_LIMIT}, 5)
+            await wait_for(lambda: places.value == most)  # when the tools have ended
             outcomes, _ = await call_many(tool_calls, "sleep", {"seconds": WAIT_LIMIT}, 5)
             assert outcomes["time-out"] >= 1
             assert outcomes.keys() <= {"time-out", "overloaded"}
+            await wait_for(lambda: places.value == most)
 
 
 async def test_no_thread_to_be_had_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,16 @@ from convaid.config.policy import ToolPolicy, ToolsConfig
 from convaid.plugins import Plugins
 from convaid.plugins.hookspecs import Loop
 
-from .plugin import WAIT_LIMIT, add_async, ask, make_plugin
+from .plugin import TIME_LIMIT, WAIT_LIMIT, add_async, ask, make_plugin
 from .test_rooms import make_event, wait_for
 
 both_loops = pytest.mark.parametrize("loop", ["trio", "asyncio"])
-CONFIG = ToolsConfig(quarantine_after=0.2, named={"block": ToolPolicy(time_limit=0.1)})
+CONFIG = ToolsConfig(quarantine_after=1.0, named={"block": ToolPolicy(time_limit=TIME_LIMIT)})
+
+
+@pytest.fixture(autouse=True)
+def _rooms_are_looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "PROBE_PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -65,44 +70,42 @@ async def test_a_room_that_is_stuck_is_named_and_answers_at_once_until_it_moves(
         assert blocking.stuck_at.startswith(f"{__file__}:")
         assert " block" in blocking.stuck_at
         assert blocking.stuck_since is not None
-        assert blocking.stuck_since < trio.current_time() - 0.2
+        assert blocking.stuck_since < trio.current_time() - CONFIG.quarantine_after
         for _ in range(3):
             answer = await ask(tool_calls, "work")
             assert (answer.outcome, answer.is_error) == ("error", True)
-            assert answer.seconds < 0.1
+            assert answer.seconds < WAIT_LIMIT / 2
         assert (await ask(tool_calls, "add_async", {"a": 1})).result == "2"
         release.set()
         await wait_for(lambda: not blocking.is_stuck)
         assert (await ask(tool_calls, "work")).result == "done"
     lines = [message for message in caplog.messages if "blocking" in message]
     assert len(lines) == 2
-    assert "is stuck: nothing has moved in its room for 0.2 s, at " in lines[0]
+    assert "is stuck: nothing has moved in its room for 1 s, at " in lines[0]
     assert __file__ in lines[0]
     assert "moves again, after " in lines[1]
 
 
 async def test_a_stuck_room_ends_with_the_rest(release: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "CLOSE_LIMIT", 0.1)
-    begin = time.monotonic()
     async with open_tool_calls(make_plugins(release), CONFIG) as tool_calls:
         await get_stuck(tool_calls)
-    assert time.monotonic() - begin < WAIT_LIMIT / 4
+        begin = time.monotonic()
+    assert time.monotonic() - begin < WAIT_LIMIT / 2
 
 
-async def test_a_busy_room_is_not_stuck(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(room, "PROBE_PAUSE", 0.01)
-
+async def test_a_busy_room_is_not_stuck(caplog: pytest.LogCaptureFixture) -> None:
     @tool
     async def turn() -> None:
         """Let the loop turn, slowly."""
-        for _ in range(10):
+        for _ in range(40):
             time.sleep(0.03)  # noqa: ASYNC251
             await trio.lowlevel.checkpoint()
 
     @tool
     async def wait() -> None:
         """Wait for longer than would be stuck."""
-        await trio.sleep(0.5)
+        await trio.sleep(1.2)
 
     plugins = Plugins((make_plugin(turn, wait),))
     async with open_tool_calls(plugins, CONFIG) as tool_calls, trio.open_nursery() as nursery:
@@ -112,7 +115,6 @@ async def test_a_busy_room_is_not_stuck(monkeypatch: pytest.MonkeyPatch, caplog:
 
 
 async def test_nobody_looks_at_a_room_in_which_nothing_is_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "PROBE_PAUSE", 0.01)
     probed = 0
 
     async def count(_: room.Room) -> None:

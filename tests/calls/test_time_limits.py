@@ -16,7 +16,7 @@ from convaid.config.policy import ToolPolicy, ToolsConfig
 from convaid.events import ToolAnswer
 from convaid.plugins import Plugins
 
-from .plugin import WAIT_LIMIT, add, add_async, ask, make_plugin, make_plugins, sleep
+from .plugin import TIME_LIMIT, WAIT_LIMIT, add, add_async, ask, make_plugin, make_plugins, sleep
 
 
 def make_stubborn_tools(release: threading.Event) -> Plugins:
@@ -99,7 +99,7 @@ async def test_a_tool_that_is_given_up_is_cancelled() -> None:
         finally:
             cancelled.set()
 
-    async with open_tool_calls(make_plugins(wait), ToolsConfig(time_limit=0.05)) as tool_calls:
+    async with open_tool_calls(make_plugins(wait), ToolsConfig(time_limit=TIME_LIMIT)) as tool_calls:
         assert (await ask(tool_calls, "wait")).outcome == "time-out"
         assert cancelled.wait(WAIT_LIMIT)
 
@@ -157,7 +157,7 @@ async def test_the_log_says_where_a_tool_goes_on_that_was_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(aftermath, "REACTION_LIMIT", 0.05)
-    async with open_tool_calls(make_stubborn_tools(release), ToolsConfig(time_limit=0.05)) as tool_calls:
+    async with open_tool_calls(make_stubborn_tools(release), ToolsConfig(time_limit=TIME_LIMIT)) as tool_calls:
         assert (await ask(tool_calls, name)).outcome == "time-out"
         with trio.fail_after(WAIT_LIMIT):
             while not caplog.records:  # the log tells nobody
@@ -172,8 +172,8 @@ async def test_the_log_says_where_a_tool_goes_on_that_was_given_up(
 async def test_a_tool_that_ends_when_it_is_given_up_is_not_worth_a_line(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aftermath, "REACTION_LIMIT", 0.2)
+    monkeypatch.setattr(aftermath, "REACTION_LIMIT", 1.0)
     async with open_tool_calls(make_plugins(sleep), ToolsConfig(time_limit=0.05)) as tool_calls:
-        assert (await ask(tool_calls, "sleep", {"seconds": 5})).outcome == "time-out"
-        await trio.sleep(0.3)
+        assert (await ask(tool_calls, "sleep", {"seconds": 60})).outcome == "time-out"
+        await trio.sleep(1.1)
     assert caplog.messages == []

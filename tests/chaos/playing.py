@@ -82,7 +82,7 @@ class Observation:
     @property
     def comes_back(self) -> bool:
         """Whether the next conversation came to its end."""
-        return len(self.ended) == 2 and is_complete(self.records[-1])
+        return len(self.ended) == 2 and bool(self.records) and is_complete(self.records[-1])
 
     def describe(self) -> str:
         """What convaid has done, in words."""

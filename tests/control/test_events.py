@@ -156,7 +156,8 @@ async def test_nobody_who_reads_costs_nothing() -> None:
 
 
 async def test_a_reader_that_vanishes_or_stops_reading_disturbs_nobody() -> None:
-    async with open_api(LISTEN, configuration=on_demand("kitchen")) as api:
+    configuration = on_demand("kitchen") + "[daemon]\nstop_grace = 60\n"
+    async with open_api(LISTEN, configuration=configuration) as api:
         for _ in range(5):
             vanishing = await trio.open_unix_socket(str(api.socket))
             await vanishing.send_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -172,9 +173,9 @@ async def test_a_reader_that_vanishes_or_stops_reading_disturbs_nobody() -> None
         began = trio.current_time()
         answer = await api.post("/v1/conversations/kitchen/ask", {"text": "Well?"})
         assert answer["text"] == "I see."
-        assert trio.current_time() - began < 4
+        assert trio.current_time() - began < 10
         api.held.daemon.stop.set()
         began = trio.current_time()
         await api.held.over.wait()
-        assert trio.current_time() - began < 3  # although what hypercorn sends cannot be cancelled
+        assert trio.current_time() - began < 10  # although what hypercorn sends cannot be cancelled
         await stopped.aclose()

@@ -24,13 +24,13 @@ from .serving import LISTEN, on_demand, open_api
 @tool
 async def block() -> None:
     """Block the plugin's room."""
-    time.sleep(0.9)  # noqa: ASYNC251 - that is what it is for
+    time.sleep(2.5)  # noqa: ASYNC251 - that is what it is for
 
 
 @tool
 def sleep() -> None:
     """Sleep, whatever the time limit says."""
-    time.sleep(1.2)
+    time.sleep(3)
 
 
 async def call(held: Held, name: str) -> None:
@@ -64,7 +64,7 @@ async def test_nothing_is_wrong_where_nothing_is() -> None:
             await trio.sleep(0.005)
         found = describe_status(held.daemon)
         assert found.sentence == "1 of 1 conversation connected"
-        assert time.time() - found.conversations[0].since < 5
+        assert time.time() - found.conversations[0].since < 10
         held.daemon.stop.set()
         assert describe_status(held.daemon).sentence.startswith("stopping; ")
 
@@ -98,7 +98,7 @@ async def test_a_conversation_in_the_queue_says_at_which_place() -> None:
 
 
 async def test_a_stuck_plugin_is_named_with_the_line_that_blocks() -> None:
-    configuration = on_demand("kitchen") + "[tools]\nquarantine_after = 0.1\n"
+    configuration = on_demand("kitchen") + "[tools]\nquarantine_after = 0.5\n"
     async with hold(LISTEN, configuration=configuration, tools=[block]) as held, trio.open_nursery() as nursery:
         await wait_ready(held)
         nursery.start_soon(call, held, "block")
@@ -111,7 +111,7 @@ async def test_a_stuck_plugin_is_named_with_the_line_that_blocks() -> None:
 
 
 async def test_a_tool_that_goes_on_although_given_up_is_named_with_its_line() -> None:
-    configuration = on_demand("kitchen") + "[tools.sleep]\ntime_limit = 0.05\n"
+    configuration = on_demand("kitchen") + "[tools.sleep]\ntime_limit = 0.8\n"
     async with hold(LISTEN, configuration=configuration, tools=[sleep]) as held:
         await wait_ready(held)
         await call(held, "sleep")

@@ -42,7 +42,7 @@ async def wait_a_second(context: ToolContext) -> str:
 @tool
 def hang() -> None:
     """Hang for longer than anybody waits."""
-    time.sleep(8)
+    time.sleep(20)
 
 
 async def test_a_conversation_from_its_start_to_the_agents_goodbye() -> None:
@@ -242,13 +242,13 @@ async def test_stopping_in_the_middle_of_a_tool_delivers_its_result_and_then_100
 
 
 async def test_stopping_with_a_tool_that_hangs_tells_the_agent_and_is_over_in_time() -> None:
-    configuration = MAIN + "[daemon]\nstop_grace = 1.0\n"
+    configuration = MAIN + "[daemon]\nstop_grace = 4.0\n"  # a fifth of it is for the answer
     async with hold('steps = [{call = {tool = "hang"}}]', tools=[hang], configuration=configuration) as held:
         await held.wait_for(events.ToolCallStarted)
         asked_at = trio.current_time()
         held.daemon.stop.set()
         await held.over.wait()
-        assert trio.current_time() - asked_at < 2.0
+        assert trio.current_time() - asked_at < 10
         (record,) = held.simulator.conversations
         await record.ended.wait()
     (call,) = record.calls
@@ -264,18 +264,18 @@ async def test_stopping_while_waiting_to_retry_is_at_once() -> None:
         asked_at = trio.current_time()
         held.daemon.stop.set()
         await held.over.wait()
-        assert trio.current_time() - asked_at < 1.0
+        assert trio.current_time() - asked_at < 5
 
 
 async def test_stopping_on_a_frozen_link_is_over_in_time() -> None:
-    configuration = MAIN + "[daemon]\nstop_grace = 1.0\n"
+    configuration = MAIN + "limits.disconnect = 60\n[daemon]\nstop_grace = 1.0\n"
     async with hold("steps = [{freeze = 30}]", configuration=configuration) as held:
         await held.wait_for(events.Connected)
         await trio.sleep(0.05)  # the simulator freezes once it has sent the metadata
         asked_at = trio.current_time()
         held.daemon.stop.set()
         await held.over.wait()
-        assert trio.current_time() - asked_at < 2.0
+        assert trio.current_time() - asked_at < 10
 
 
 async def test_a_hundred_conversations_in_one_process() -> None:
@@ -300,7 +300,7 @@ async def test_stopping_while_connecting_is_at_once_and_told() -> None:
         asked_at = trio.current_time()
         held.daemon.stop.set()
         await held.over.wait()
-        assert trio.current_time() - asked_at < 1.0
+        assert trio.current_time() - asked_at < 5
         (ended,) = held.of_kind(events.Ended)
         assert ended.end.cause is Cause.ENDED_BY_USER
 
@@ -316,7 +316,7 @@ async def test_stopping_with_a_full_socket_is_over_in_time() -> None:
         await stream.send_all(websocket.send(TextMessage(json.dumps(frame))))
         await trio.sleep_forever()
 
-    configuration = MAIN + "[daemon]\nstop_grace = 1.0\n"
+    configuration = MAIN + "limits.disconnect = 60\n[daemon]\nstop_grace = 1.0\n"
     async with (
         serve_raw(take_nothing) as port,
         hold(HANG_UP, base_url=f"http://127.0.0.1:{port}", configuration=configuration) as held,
@@ -328,7 +328,7 @@ async def test_stopping_with_a_full_socket_is_over_in_time() -> None:
         asked_at = trio.current_time()
         held.daemon.stop.set()
         await held.over.wait()
-        assert trio.current_time() - asked_at < 2.0
+        assert trio.current_time() - asked_at < 10
 
 
 async def test_an_unknown_audio_format_ends_the_session_with_the_remedy(tmp_path: Path) -> None:

@@ -78,9 +78,10 @@ async def test_a_result_that_missed_its_conversation_is_told_in_the_next(is_asyn
     tools = [look_up_async if is_async else look_up_sync]
     listen = "steps = [{silence = 10}]"
     async with hold(
-        f"steps = [{CALL}, {{silence = 0.1}}, {{drop = {{}}}}]", listen, tools=tools, configuration=MAIN + LATE
+        f"steps = [{CALL}, {{expect_text = {{}}}}, {{drop = {{}}}}]", listen, tools=tools, configuration=MAIN + LATE
     ) as held:
         await trio.to_thread.run_sync(began.wait, LIMIT)
+        held.daemon.conversations["main"].say("It has begun.")
         (ended,) = await held.wait_for(events.ToolCallEnded)
         assert (ended.answer.outcome, ended.is_delivered) == ("stopped", False)
         await held.wait_for(events.Connected, 2)
@@ -125,11 +126,12 @@ async def test_a_journal_that_cannot_be_is_a_fault_of_the_configuration(tmp_path
 
 
 async def test_an_interruption_cancels_the_tools_that_are_not_to_go_on() -> None:
-    cancelled = threading.Event()
+    began, cancelled = threading.Event(), threading.Event()
 
     @tool
     async def look_up(place: Annotated[str, "where"]) -> str:
         """Look up."""
+        began.set()
         try:
             await trio.sleep(LIMIT)
         except trio.Cancelled:
@@ -138,9 +140,11 @@ async def test_an_interruption_cancels_the_tools_that_are_not_to_go_on() -> None
         return "never"
 
     speech = '{say = "This goes on for longer than the user cares to listen to it."}'
-    steps = f"steps = [{CALL}, {speech}, {{silence = 0.1}}, {{interrupt = {{}}}}, {WAIT}, {{end = {{}}}}]"
+    steps = f"steps = [{CALL}, {{expect_text = {{}}}}, {speech}, {{interrupt = {{}}}}, {WAIT}, {{end = {{}}}}]"
     configuration = f'{MAIN}\n[tools.look_up]\non_interrupt = "cancel"\n'
     async with hold(steps, tools=[look_up], configuration=configuration) as held:
+        await trio.to_thread.run_sync(began.wait, LIMIT)
+        held.daemon.conversations["main"].say("It has begun.")
         await held.over.wait()
         (record,) = held.simulator.conversations
         assert "because the user interrupted" in (record.calls[0].result or "")

@@ -17,7 +17,7 @@ from .holding import MAIN, Held, hold
 
 ALWAYS = MAIN.replace("once", "always") + "overrides.text_only = true\n"
 TALK = """
-steps = [{expect_text = "name"}, {call = {tool = "find_name"}}, {say = "You are Ada."}, {drop = {after_ms = 50}}]
+steps = [{expect_text = "name"}, {call = {tool = "find_name"}}, {say = "You are Ada."}, {drop = {after_ms = 500}}]
 [agent]
 first_message = "Hello!"
 """

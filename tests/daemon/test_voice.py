@@ -107,7 +107,8 @@ async def test_audio_flows_steadily_without_a_microphone(tmp_path: Path) -> None
     async with hold("steps = [{silence = 2.0}, {end = {}}]", configuration=configure(audio)) as held:
         await held.over.wait()
         (record,) = held.simulator.conversations
-    assert record.received["user_audio_chunk"] == pytest.approx(2.0 / 0.04, abs=4)
+        (ended,) = held.of_kind(events.Ended)
+    assert (2.0 - 1.0) / 0.04 < record.received["user_audio_chunk"] < ended.seconds / 0.04 + 4  # one may be held up
 
 
 async def test_an_interruption_is_heard_as_silence_and_newer_speech_is_not_lost(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ steps = [
     {say = "This sentence is long enough to be spoken for several seconds, and nobody wants to hear its end."},
     {silence = 1.0},
     {interrupt = {}},
-    {silence = 1.0},
+    {silence = 2.0},
     {say = "Short."},
     {end = {}},
 ]
@@ -130,7 +131,7 @@ steps = [
     loud = find_loud(heard)
     # The longest: a busy machine may leave a short one in the middle of speech.
     silent_from, silent_until = max(pairwise(loud), key=lambda pair: pair[1] - pair[0])
-    assert silent_until - silent_from > 0.7
+    assert silent_until - silent_from > 0.9
     assert sum(1 for place in loud if place > silent_until - 0.01) * 0.02 == pytest.approx(6 / 15, abs=0.2)
 
 
@@ -175,12 +176,12 @@ async def test_a_recorder_that_dies_leaves_silence_and_ends_nothing() -> None:
 [conversations.main.command]
 microphone = ["sh", "-c", "exit 1"]
 """
-    scenario = 'steps = [{silence = 1.0}, {say = "Still there?"}, {end = {}}]'
+    scenario = 'steps = [{silence = 1.5}, {say = "Still there?"}, {end = {}}]'
     async with hold(scenario, configuration=configure(audio)) as held:
         await held.over.wait()
         (record,) = held.simulator.conversations
     assert held.daemon.endings["main"].cause is Cause.ENDED_BY_AGENT
-    assert record.received["user_audio_chunk"] > 20
+    assert record.received["user_audio_chunk"] > 15
     assert ("microphone", "lost") in [(event.role, event.state) for event in held.of_kind(events.DeviceChanged)]
 
 
@@ -195,6 +196,7 @@ async def test_mute_ends_the_recorder_and_the_agent_hears_silence(tmp_path: Path
 microphone = ["python3", "{tmp_path}/record.py", "{tmp_path}/pids"]
 speaker = ["sh", "-c", "cat > /dev/null"]
 """
+    began = trio.current_time()
     async with hold("steps = [{silence = 10.0}]", configuration=configure(audio)) as held:
         await held.wait_for(events.Connected)
         conversation = held.daemon.conversations["main"]
@@ -211,8 +213,9 @@ speaker = ["sh", "-c", "cat > /dev/null"]
             await trio.sleep(0.02)
         (record,) = held.simulator.conversations
         before = record.received["user_audio_chunk"]
-        await trio.sleep(0.5)
-        assert record.received["user_audio_chunk"] - before == pytest.approx(0.5 / 0.04, abs=4)
+        while record.received["user_audio_chunk"] < before + 30:
+            await trio.sleep(0.02)
+        assert record.received["user_audio_chunk"] < (trio.current_time() - began) / 0.04 + 4
         (status,) = describe_status(held.daemon).conversations
         assert status.sound is not None
         assert status.sound.microphone.state == "closed"
@@ -230,12 +233,14 @@ async def test_chimes_are_heard_here_and_not_by_the_agent(tmp_path: Path) -> Non
 wav = {{speaker = "{heard}"}}
 chimes = {{activation = "default", end = "default"}}
 """
-    scenario = 'steps = [{silence = 1.0}, {say = "Fifteen letters"}, {end = {}}]'
+    scenario = 'steps = [{silence = 2.0}, {say = "Fifteen letters"}, {end = {}}]'
     async with hold(scenario, configuration=configure(audio)) as held:
         await held.over.wait()
     loud = find_loud(heard)
-    assert sum(place < 0.3 for place in loud) * 0.02 == pytest.approx(0.23, abs=0.04)
-    assert sum(place > 0.3 for place in loud) * 0.02 == pytest.approx(1.0 + 0.23, abs=0.1)
+    first_end, _ = max(pairwise(loud), key=lambda pair: pair[1] - pair[0])
+    assert loud[0] < 0.3
+    assert sum(place <= first_end for place in loud) * 0.02 == pytest.approx(0.23, abs=0.06)
+    assert sum(place > first_end for place in loud) * 0.02 == pytest.approx(1.0 + 0.23, abs=0.1)
     assert held.daemon.endings["main"].cause is Cause.ENDED_BY_AGENT
 
 

@@ -265,7 +265,7 @@ async def test_a_disk_that_hangs_does_not_keep_the_daemon_from_ending(
         made.note(connected(), user("one"))
         await trio.sleep(0.01)
     made.recorder._file._one_at_a_time.release()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     assert "2 entries of the history were not written" in caplog.text
 
 

@@ -220,7 +220,7 @@ async def test_senseless_requests_cost_their_own_connection(request_bytes: bytes
 
 async def test_connections_are_bounded_in_number_and_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "CONNECTIONS", 5)
-    monkeypatch.setattr(serving, "LIFE", 0.3)
+    monkeypatch.setattr(serving, "LIFE", 1.0)
     async with open_served("http://127.0.0.1:9") as served:
         host, _, port = served.address.removeprefix("http://").rpartition(":")
         streams = [await trio.open_tcp_stream(host, int(port)) for _ in range(8)]

@@ -44,7 +44,7 @@ LAMP = {
     "name": "set_lamp",
     "description": "Switch a lamp of {{name}}'s",
     "expects_response": True,
-    "response_timeout_secs": 1,
+    "response_timeout_secs": 2,
     "parameters": {
         "type": "object",
         "required": ["room", "on", "owner"],
@@ -158,7 +158,7 @@ async def test_an_interruption_ends_the_request_and_leaves_what_was_heard() -> N
         assert frame["agent_response_event"]["agent_response"] == "One, two, "
         await peer.receive_type("interruption")
         assert (await peer.receive_answer())[1] == "Stopped."
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             while not server.left_early:
                 await trio.sleep(0.01)
     assert server.last_messages[-3:] == [
@@ -174,7 +174,7 @@ async def test_an_interruption_before_the_first_word_leaves_nothing() -> None:
 
     async with open_conversation(decide) as (server, peer):
         await peer.send(UserMessage("First"))
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             while not server.bodies:
                 await trio.sleep(0.01)
         await peer.send(UserMessage("Second"))
@@ -324,7 +324,7 @@ async def test_a_model_that_calls_tools_for_ever_is_stopped(caplog: pytest.LogCa
     async with open_conversation(lambda _: call(("ding", {})), tool_rounds=2) as (server, peer):
         await peer.send(UserMessage("Ring"))
         await receive_calls(peer, 2)
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             while len(server.bodies) < 3:
                 await trio.sleep(0.01)
         assert [body["tool_choice"] for body in server.bodies] == ["auto", "auto", "none"]
@@ -371,7 +371,8 @@ async def test_a_server_that_fails_ends_the_conversation_in_words(
     reply: Reply, complaint: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MODEL_KEY", "sk-secret")
-    async with open_conversation(lambda _: reply, time_limit=0.5, api_key_env="MODEL_KEY") as (server, peer):
+    time_limit = 0.5 if "nothing came" in complaint else 30
+    async with open_conversation(lambda _: reply, time_limit=time_limit, api_key_env="MODEL_KEY") as (server, peer):
         await peer.send(UserMessage("Hi"))
         error = (await peer.receive_type("error"))["error_event"]
         *_, closed = await peer.receive_rest()

@@ -224,7 +224,7 @@ async def test_a_dropped_connection_is_reset_without_a_close_frame() -> None:
 
 
 async def test_a_frozen_link_is_dead_and_comes_back() -> None:
-    scenario = Scenario(agent=TEXT, steps=[Freeze(0.3), Say("Back."), End()])
+    scenario = Scenario(agent=TEXT, steps=[Freeze(1.2), Say("Back."), End()])
     async with open_simulator(SimulatorSettings([scenario])) as simulator, open_peer(simulator) as peer:
         await peer.receive_type("conversation_initiation_metadata")
         await trio.testing.wait_all_tasks_blocked()
@@ -239,7 +239,7 @@ async def test_the_peers_own_ending_is_recorded() -> None:
     async with open_simulator(SimulatorSettings([Scenario(agent=TEXT)])) as simulator:
         async with open_peer(simulator) as peer:
             await peer.receive_type("conversation_initiation_metadata")
-            with trio.fail_after(2):
+            with trio.fail_after(10):
                 await peer.websocket.aclose(1001, "going home")
         assert (await simulator.wait_conversation(0)).ending == Ending("user", 1001, "going home")
         async with open_peer(simulator) as peer:
@@ -387,7 +387,7 @@ async def test_leaving_the_simulator_ends_everything_at_once() -> None:
             await asking.send_all(b"GET / HTT")
             assert await talking.receive_some()
             left_at = trio.current_time()
-        assert trio.current_time() - left_at < 0.5
+        assert trio.current_time() - left_at < 5
         assert simulator.conversations[0].ending == Ending("simulator", 1006)
         await read_all(talking)
         assert await read_all(asking) == b""

@@ -69,13 +69,16 @@ async def give_up(seconds: Seconds) -> str:
 @tool(time_limit=60)
 def block() -> None:
     """Block a thread."""
-    threading.Event().wait(5)
+    threading.Event().wait(30)
+
+
+room_may_go_on = threading.Event()
 
 
 @tool(time_limit=60)
 async def block_room() -> None:
     """Block, although async."""
-    time.sleep(0.5)  # noqa: ASYNC251  # that is what it is for
+    room_may_go_on.wait(30)  # that is what it is for
 
 
 @tool(time_limit=60)

@@ -42,10 +42,13 @@ def echo(text: Annotated[str, "what to say"]) -> str:
     return f"you said {text}"
 
 
+WAIT = {"seconds": 0.5}
+
+
 @tool
 async def wait_long() -> str:
     """Take a while."""
-    await trio.sleep(0.5)
+    await trio.sleep(WAIT["seconds"])
     return "waited"
 
 
@@ -143,7 +146,8 @@ def test_calls_that_overlap_are_not_waited_for() -> None:
     ]
 
 
-async def test_an_interruption_reaches_the_call_that_it_reached() -> None:
+async def test_an_interruption_reaches_the_call_that_it_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WAIT, "seconds", 15)
     stopped = 'The tool "wait_long" was stopped, because the user interrupted.'
     story = Story.begin().say("One moment.").call("wait_long").agent(Interruption(7)).result(stopped, is_error=True)
     report = await run_both(story.call("add", {"a": 1}).result('{"sum":1}').close())

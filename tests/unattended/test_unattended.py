@@ -31,7 +31,7 @@ stable_after = 0.01 # each session counts as a success: the next begins within h
 [tools]
 quarantine_after = 0.5
 [tools.eat]
-time_limit = 0.5
+time_limit = 1.5
 """
 SCENARIO = r"""
 agent = {text_only = true, input_limit = 600}
@@ -213,7 +213,8 @@ def set_clock(service: Service, clock: Clock) -> None:
 def eat_thread(service: Service) -> None:
     """A plugin keeps its thread; others go on."""
     assert ask(service, "Please eat.").startswith("So much for that: ")
-    service.wait(lambda found: any("stuck" in problem for problem in found["problems"]))
+    for words in ("is stuck", "given up goes on"):
+        service.wait(lambda found, words=words: any(words in problem for problem in found["problems"]))  # type: ignore[misc]
     found = service.show_status()
     (plugin,) = [each for each in found["plugins"] if each["name"] == "glutton"]
     assert plugin["state"] == "stuck"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from convaid_mcp import connections
 
 from convaid import ToolError
 
@@ -85,8 +86,9 @@ async def test_a_death_between_calls_is_not_felt(plain: PlainServer, caplog: pyt
     [("silent", "it did not answer within 0.3 s"), ("missing", "nowhere: No such file or directory")],
 )
 async def test_a_server_that_is_not_there(
-    habit: str, trouble: str, plain: PlainServer, caplog: pytest.LogCaptureFixture
+    habit: str, trouble: str, plain: PlainServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(connections, "ANSWER_MARGIN", 5.0)
     settings = plain.make_settings(habit, start_limit=0.3)
     if habit == "missing":
         settings = plain.make_settings(command=("nowhere",))
@@ -94,8 +96,8 @@ async def test_a_server_that_is_not_there(
         await wait_until(lambda: trouble in caplog.text)
         begin = time.monotonic()
         with pytest.raises(ToolError, match=r"cannot be reached: .*Nothing was done") as caught:
-            await call(connection, "echo", within=0.8)
-        assert time.monotonic() - begin < 0.8
+            await call(connection, "echo", within=5.3)
+        assert time.monotonic() - begin < 5.3
         assert trouble in str(caught.value)
     await wait_until(lambda: not any(map(is_alive, plain.pids)))
     assert caplog.text.count("cannot be used") == 1  # and not for each try
@@ -104,9 +106,10 @@ async def test_a_server_that_is_not_there(
 async def test_a_call_that_is_given_up_is_cancelled_there(plain: PlainServer) -> None:
     async with open_connection(plain.make_settings()) as connection:
         await call(connection, "echo")
-        with trio.move_on_after(0.2) as patience:
-            await call(connection, "wait")
-        assert patience.cancelled_caught
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call, connection, "wait")
+            await wait_until(lambda: plain.calls[-1][0] == "wait")
+            nursery.cancel_scope.cancel()
         await call(connection, "echo", text="others go on")
         await wait_until(lambda: plain.cancelled)
         assert len(plain.pids) == 1
@@ -167,7 +170,7 @@ async def test_the_whole_group_is_gone_at_the_end(plain: PlainServer) -> None:
     async with open_connection(plain.make_settings("stubborn")) as connection:
         await call(connection, "echo")
         begin = trio.current_time()
-    assert trio.current_time() - begin < 2.5
+    assert trio.current_time() - begin < 15
     server, child = plain.pids
     assert not is_alive(server)
     await wait_until(lambda: not is_alive(child))

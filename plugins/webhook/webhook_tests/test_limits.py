@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import convaid_webhook.connecting
+import convaid_webhook.sending
 import pytest
 import trio
 
@@ -15,7 +16,7 @@ from convaid.protocol.from_agent import ClientToolCall
 
 from .serving import Server, ask, load_webhook, read_request, text, write_answer
 
-LONG = {"connect": 5.0, "write": 5.0, "read": 5.0, "pool": 5.0, "total": 5.0}
+LONG = {"connect": 15.0, "write": 15.0, "read": 15.0, "pool": 15.0, "total": 15.0}
 WARNING = "It may have been done all the same: find out before you call this again."
 
 
@@ -24,7 +25,7 @@ async def post(server: Server, limit: str, scheme: str = "http", **parameters: A
     tool: dict[str, Any] = {
         "method": "POST",
         "url": f"{scheme}://127.0.0.1:{server.port}/",
-        "limits": {"total": 0.3} if limit == "total" else {**LONG, limit: 0.3},
+        "limits": {"total": 0.8} if limit == "total" else {**LONG, limit: 0.3},
         "json": {name: f"{{{name}}}" for name in parameters},
         "parameters": {name: text() for name in parameters},
     }
@@ -32,7 +33,7 @@ async def post(server: Server, limit: str, scheme: str = "http", **parameters: A
     answer = await ask(tool, **parameters)
     assert answer.is_error
     assert f" {limit} limit" in answer.result
-    assert 0.2 < trio.current_time() - start < 5
+    assert 0.2 < trio.current_time() - start < 10
     return answer.result
 
 
@@ -93,7 +94,7 @@ async def test_it_drips_for_ever(server: Server, beginning: bytes) -> None:
 
     server.behave = drip
     told = await post(server, "total")
-    assert told == f"127.0.0.1 was not done within 0.3 s, the total limit. {WARNING}"
+    assert told == f"127.0.0.1 was not done within 0.8 s, the total limit. {WARNING}"
 
 
 async def call_often(server: Server, often: int, **tool: Any) -> list[str]:
@@ -115,10 +116,10 @@ async def call_often(server: Server, often: int, **tool: Any) -> list[str]:
 async def test_too_many_requests_are_under_way(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convaid_webhook.connecting, "MOST_REQUESTS", 1)
     server.behave = say_nothing
-    results = await call_often(server, 2, method="POST", limits={"pool": 0.2, "read": 0.5})
-    assert results == [
+    results = await call_often(server, 2, method="POST", limits={"pool": 0.2, "read": 1.0})
+    assert sorted(results) == [
+        f"127.0.0.1 has not answered for 1 s, the read limit. {WARNING}",
         "So many requests are under way that there was no place within 0.2 s, the pool limit. Nothing was sent.",
-        f"127.0.0.1 has not answered for 0.5 s, the read limit. {WARNING}",
     ]
 
 
@@ -136,11 +137,14 @@ async def test_the_total_limit_holds_for_repetitions(server: Server) -> None:
     assert len(server.requests) <= 2  # at 0 and 0.2 s; the next would be at 0.6
 
 
-async def test_an_operators_shorter_limit_leaves_time_to_say_what_happened(server: Server) -> None:
+async def test_an_operators_shorter_limit_leaves_time_to_say_what_happened(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convaid_webhook.sending, "HEAD_START", 5.0)
     server.behave = say_nothing
     table = {"tools": {"go": {"description": "Go", "url": f"http://127.0.0.1:{server.port}/"}}, "allow_local": True}
-    with trio.fail_after(5):
-        async with open_tool_calls(load_webhook(table), ToolsConfig(named={"go": ToolPolicy(time_limit=0.6)})) as calls:
+    with trio.fail_after(15):
+        async with open_tool_calls(load_webhook(table), ToolsConfig(named={"go": ToolPolicy(time_limit=5.6)})) as calls:
             answer = await calls.call(ClientToolCall("go", "call_1", {}), "main", "conv_1")
     assert answer.result.startswith("127.0.0.1 was not done within 0")
 
