@@ -123,7 +123,7 @@ def describe_call(
         case events.ToolCallStarted():
             return f"tool {name} called with {parameters}"
         case events.ToolCallEnded(answer=answer):
-            lost = "" if event.is_delivered else ", and the link was lost before the agent heard it"
+            lost = "" if event.is_delivered else " (the link was lost before the agent heard it)"
             return f"tool {name} {answer.outcome} in {answer.seconds:.3f} s: {shorten(answer.result)}{lost}"
         case events.ApprovalAsked():
             return f"permission {event.id} is asked for: tool {name} with {parameters}"

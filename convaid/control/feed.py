@@ -58,6 +58,11 @@ class Reader:
             self._waiting.append(message)
         self._arrived.set()
 
+    def begin(self) -> None:
+        """Forget what has come so far: a snapshot of now tells it."""
+        self._waiting.clear()
+        self.missed = 0
+
     async def take(self) -> list[bytes]:
         """Wait for messages and return all there are."""
         while not self._waiting:

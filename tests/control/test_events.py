@@ -128,6 +128,16 @@ async def test_a_slow_reader_is_told_how_many_it_has_missed() -> None:
     assert [b"word 7" in message for message in await reader.take()] == [True]
 
 
+async def test_what_came_before_the_snapshot_is_not_told_again() -> None:
+    hands_out = Feed(lambda _: ())
+    hands_out.add(reader := Reader())
+    for number in range(EVENTS_HELD + 5):
+        hands_out.observe(transcript(number))
+    reader.begin()
+    hands_out.observe(transcript(7))
+    assert [b"word 7" in message for message in await reader.take()] == [True]
+
+
 async def test_long_texts_are_cut_and_secrets_masked() -> None:
     hands_out = Feed(lambda _: ())
     hands_out.add(reader := Reader())
