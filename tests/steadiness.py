@@ -29,20 +29,28 @@ def run_in_real_time(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     for attempt in range(ATTEMPTS):
         with watch_machine() as standstills:
             reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        is_excused = standstills and any(report.failed and report.when == "call" for report in reports)
-        if not is_excused or attempt == ATTEMPTS - 1 or time.monotonic() > began + LAST_BEGINNING:
+        meanwhile = find_meanwhile(reports, standstills)
+        if not meanwhile or attempt == ATTEMPTS - 1 or time.monotonic() > began + LAST_BEGINNING:
             break
-        item.user_properties.append((REPEATED, max(standstills)))
+        item.user_properties.append((REPEATED, max(meanwhile)))
         item._initrequest()  # type: ignore[attr-defined]  # fixtures of the function are made anew
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(**where)
 
 
+def find_meanwhile(reports: list[pytest.TestReport], standstills: list[tuple[float, float]]) -> list[float]:
+    """How long the machine stood still, each time, while the test failed; none where it did not, or not it alone."""
+    failed = [report for report in reports if report.failed]
+    if [report.when for report in failed] != ["call"]:
+        return []
+    return [seconds for at, seconds in standstills if failed[0].start <= at and at - seconds <= failed[0].stop]
+
+
 @contextmanager
-def watch_machine() -> Iterator[list[float]]:
-    """While inside, a list of the times, in seconds, in which this process had none."""
-    found: list[float] = []
+def watch_machine() -> Iterator[list[tuple[float, float]]]:
+    """While inside, a list of the times in which this process had none: their ends (`time.time`), and how long."""
+    found: list[tuple[float, float]] = []
     is_over = threading.Event()
 
     def watch() -> None:
@@ -50,7 +58,7 @@ def watch_machine() -> Iterator[list[float]]:
         while not is_over.wait(LOOK_INTERVAL):
             now = time.monotonic()
             if now - before - LOOK_INTERVAL > STANDSTILL:
-                found.append(now - before - LOOK_INTERVAL)
+                found.append((time.time(), now - before - LOOK_INTERVAL))
             before = now
 
     thread = threading.Thread(target=watch, name="watches the machine", daemon=True)

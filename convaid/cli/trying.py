@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -53,7 +52,6 @@ def test_audio(name: str | None, path: Path | None, as_json: bool, microphone: s
 
     configuration, plugins = load_setting(path, or_built_in=True, is_quiet=True, talks=False, needs_conversations=False)
     settings = choose_settings(configuration, name, microphone, speaker)
-    logging.getLogger("convaid.devices").setLevel(logging.ERROR)  # a device that is lost is our own last word
     print_line("this makes a sound for 10 to 20 seconds; Ctrl+C ends it", err=True, bold=True)
 
     async def run() -> Trial:

@@ -88,6 +88,7 @@ class EventStream(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(wait_for_disconnect, nursery.cancel_scope)
+                self._exchange.daemon.announcer.tell()  # what is in the snapshot, and not yet told
                 self._reader.begin()
                 await write([write_message("snapshot", attrs.asdict(describe_status(self._exchange.daemon)))])
                 while True:

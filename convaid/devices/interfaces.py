@@ -67,7 +67,7 @@ class Microphone(Protocol):
     async def read(self) -> bytes:
         """The next whole samples, as they come in real time; never empty, and never the end.
 
-        A device that is lost is opened again inside, which is logged once per loss; until then this waits. So whoever
+        A device that is lost is opened again inside, which is noted once per loss; until then this waits. So whoever
         needs a steady stream puts silence where a microphone is late.
         """
 
@@ -83,7 +83,7 @@ class Speaker(Protocol):
     async def write(self, pcm: bytes) -> None:
         """Takes ``pcm``, and returns when little enough waits for the device that the next may come.
 
-        For one task at a time. A device that is lost is opened again inside, logged once per loss; meanwhile speech
+        For one task at a time. A device that is lost is opened again inside, noted once per loss; meanwhile speech
         goes unheard but takes its time.
         """
 

@@ -65,6 +65,7 @@ class KeptDevice:
         self._is_restarting = self._is_resting = False
         self._is_troubled = False  # it was lost, and has not been well for long enough since
         self._is_repeated = False  # and was so when it was lost last
+        self._lost_at = math.inf
         self._delay = FIRST_DELAY
 
     @asynccontextmanager
@@ -149,8 +150,10 @@ class KeptDevice:
         if trio.current_time() - self._opened_at >= STABLE_AFTER:
             self._delay, self._is_troubled = FIRST_DELAY, False
             self._opened_at = math.inf
-        if not self.is_lost:  # otherwise it has been tried again, in vain
-            self._is_repeated = self._is_troubled
+        if not self.is_lost:
+            self._is_repeated, self._lost_at = self._is_troubled, trio.current_time()
+        elif trio.current_time() - self._lost_at >= STABLE_AFTER:  # it does not come and go any more: it is gone
+            self._is_repeated = False
         self.is_lost = self._is_troubled = True
         if isinstance(self._ring, PlaybackRing):
             self._ring.forget()
@@ -160,7 +163,8 @@ class KeptDevice:
     def _tell(self, state: Literal["open", "lost", "silent"], detail: str = "") -> None:
         """Tell a change, if it is one."""
         note = DeviceNote(self._role, state, self._name, detail, self._is_repeated)
-        if note == self._told or (self._told is not None and state == self._told.state != "open"):
+        told = self._told
+        if note == told or (told and (state, note.is_repeated) == (told.state, told.is_repeated) and state != "open"):
             return
         self._told = note
         self._note(note)
@@ -220,6 +224,7 @@ class KeptSpeaker:
         return self._ring.held
 
     async def write(self, pcm: bytes) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()  # no more than that: to give way to others is a round of the loop
         dropped = self._dropped
         if self._kept.is_lost:
             with trio.move_on_after(self.format.seconds_of(len(pcm))):

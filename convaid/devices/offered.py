@@ -22,7 +22,7 @@ Take: TypeAlias = Callable[[int], bytes]
 class PluginDevices:
     """A microphone, a speaker or both; s16le, mono, at ``rate``.
 
-    ``record`` and ``play`` run until the device is lost, and return why, in words for the log; they raise nothing but
+    ``record`` and ``play`` run until the device is lost, and return why, in words; they raise nothing but
     `trio.Cancelled`. After they are over, cancelled or not, ``give`` and ``take`` are called no more. None: it has no
     such device.
     """

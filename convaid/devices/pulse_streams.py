@@ -1,6 +1,6 @@
 """Streams of a sound server's, between its devices and the rings: one of a microphone, or of a speaker.
 
-All that happens in them happens at once, on trio's loop: a block that has come is in the ring before anything else is
+All that happens in them happens at once, on trio's loop: a block that is fetched is in the ring before anything else is
 done, and speech that is put into the other ring is with the server when `put` returns.
 """
 
@@ -40,7 +40,7 @@ FRAME = 2  # bytes
 DRIFT = 0.001  # seconds in a second that a device's clock may be slower than ours
 MOST = 1 << 24  # bytes: more is asked for by a stream that has failed
 TAIL = 0.1  # seconds of silence after speech
-LOOK_INTERVAL = 0.4  # seconds between two questions to the server, whether it is there and how late it is heard
+LOOK_INTERVAL = 0.25  # seconds between two questions to the server, whether it is there and how late it is heard
 
 
 class PulseStream:

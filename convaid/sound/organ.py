@@ -80,10 +80,10 @@ class Organ(ABC):
         return self.failure
 
     def note(self, note: DeviceNote) -> None:
-        """Take note of what has become of the device, and tell it unless that is what was told last."""
-        self.state = note
-        if note != self._told:
-            self._told = note
+        """Take note of what has become of the device, and tell it, unless the same one is open as was last time."""
+        told, self.state, self._told = self._told, note, note
+        is_as_before = told is not None and note.device == told.device and note.state == told.state == "open"
+        if not is_as_before:
             self.observe(note)
 
     def reconsider(self) -> None:

@@ -79,6 +79,20 @@ async def test_what_comes_and_goes_is_noted_as_such(autojump_clock: MockClock) -
     assert others[:8] == [*pairs, *pairs]
 
 
+async def test_what_came_and_went_and_is_gone_is_noted_once_more(autojump_clock: MockClock) -> None:
+    ring, notes, lives = CaptureRing(16000), Notes(), itertools.count()
+
+    async def live(opened: Opened) -> str:
+        return "no such device" if next(lives) > 1 else await record(ring, seconds=2)(opened)
+
+    async with keep_microphone(ring, live, notes) as microphone, trio.open_nursery() as nursery:
+        nursery.start_soon(drain, microphone)
+        await trio.sleep(120)
+        nursery.cancel_scope.cancel()
+    assert notes.states == ["open", "lost", "open", "lost", "lost"]
+    assert [note.is_repeated for note in notes.all] == [False, False, False, True, False]
+
+
 async def test_a_return_is_no_repetition_however_often_it_was_tried_in_vain(autojump_clock: MockClock) -> None:
     ring, notes, lives = CaptureRing(16000), Notes(), itertools.count()
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from itertools import chain, repeat
+from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from convaid.audio import AudioFormat
-from convaid.devices import DeviceError, DeviceNote
+from convaid.config import CommandConfig
+from convaid.devices import DeviceError, DeviceNote, open_microphone
+from convaid.sound.ear import Ear
 from convaid.sound.echo.gate import Gate
 from convaid.sound.echo.stage import Passing
 
@@ -158,6 +161,23 @@ async def test_notes_are_told_once_and_kept_as_the_state(autojump_clock: MockClo
             sound.microphone.note(notes[0])
             assert len(notes) == 3
         nursery.cancel_scope.cancel()
+
+
+async def test_a_device_that_is_still_lost_is_told_to_the_next_session(tmp_path: Path) -> None:
+    notes: list[DeviceNote] = []
+    settings = CommandConfig(microphone=(str(tmp_path / "missing"),), speaker=())
+    ear = Ear(AudioFormat("pcm", 16000), lambda note: open_microphone(settings, 16000, note))
+    ear.observe = notes.append
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ear.run)
+        for session in (1, 2):
+            with ear.attend(lambda block: None), trio.fail_after(10):
+                while len(notes) < session:
+                    await trio.sleep(0.01)
+            while ear.state is not None:  # it is being closed
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert [note.state for note in notes] == ["lost", "lost"]
 
 
 async def test_a_fault_of_ours_is_logged_and_ends_nothing(
