@@ -56,9 +56,13 @@ async def gather(stream: trio.SocketStream, heard: list[bytes | bytearray]) -> N
 
 
 async def test_a_wire_without_a_plan_carries_everything() -> None:
-    async with call() as stream:
-        await stream.send_all(b"x" * 1_000_000)
-        await stream.send_eof()
+    async with call() as stream, trio.open_nursery() as nursery:
+
+        async def speak() -> None:
+            await stream.send_all(b"x" * 1_000_000)
+            await stream.send_eof()
+
+        nursery.start_soon(speak)  # an echo that nobody reads would hold it up
         assert await read(stream, 1_000_011) == b"hello world" + b"x" * 1_000_000
 
 
