@@ -102,13 +102,13 @@ agent_output_audio_format = "{agent_output}"
     assert connected.user_input_audio_format == user_input
 
 
+@pytest.mark.real_time
 async def test_audio_flows_steadily_without_a_microphone(tmp_path: Path) -> None:
     audio = f'audio = "wav"\nwav = {{speaker = "{tmp_path}/heard.wav"}}'
     async with hold("steps = [{silence = 2.0}, {end = {}}]", configuration=configure(audio)) as held:
         await held.over.wait()
         (record,) = held.simulator.conversations
-        (ended,) = held.of_kind(events.Ended)
-    assert (2.0 - 1.0) / 0.04 < record.received["user_audio_chunk"] < ended.seconds / 0.04 + 4  # one may be held up
+    assert record.received["user_audio_chunk"] == pytest.approx(2.0 / 0.04, abs=4)
 
 
 async def test_an_interruption_is_heard_as_silence_and_newer_speech_is_not_lost(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ microphone = ["sh", "-c", "exit 1"]
         await held.over.wait()
         (record,) = held.simulator.conversations
     assert held.daemon.endings["main"].cause is Cause.ENDED_BY_AGENT
-    assert record.received["user_audio_chunk"] > 15
+    assert record.received["user_audio_chunk"] > 20
     assert ("microphone", "lost") in [(event.role, event.state) for event in held.of_kind(events.DeviceChanged)]
 
 
